@@ -1,0 +1,1 @@
+"""Machine learning at the LHC, from collision events to published results."""

@@ -1,0 +1,1 @@
+"""What several stages share: files, seeds, logging, command lines, plot style."""

@@ -1,0 +1,135 @@
+"""The frame of every command line of the package.
+
+A module offers `main(argv)`, built as::
+
+    def main(argv: Sequence[str] | None = None) -> None:
+        parser = make_parser(__doc__)
+        parser.add_argument("--output", required=True, type=Path)
+        args = parser.parse_args(argv)
+        log = start_log("numpy", "uproot", seed=args.seed)
+        ...
+
+
+    if __name__ == "__main__":
+        run_main(main)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lhcml.common.errors import UserError
+
+
+def make_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose description is the module's docstring."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+
+
+def json_argument(text: str) -> Any:
+    """Read a command-line value as JSON; used for the configuration block of a rule.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the text is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not valid JSON ({error}): {text!r}") from error
+
+
+def package_version(name: str) -> str:
+    """Return the installed version of a distribution, or "not installed"."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def git_hash() -> str:
+    """Return the commit of the source tree, marked "+changes" if it was edited; "unknown" outside git."""
+    here = Path(__file__).resolve().parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def start_log(*packages: str, seed: int | None = None) -> logging.Logger:
+    """Start the log of a job with what is needed to repeat it.
+
+    The first lines give the exact command, package versions, git hash, seed and host.
+
+    Parameters
+    ----------
+    *packages : str
+        Distributions whose versions are written.
+    seed : int, optional
+        Seed of the job.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    log = logging.getLogger("lhcml")
+    # `python -m` leaves the module's file in argv[0]; orig_argv holds what was really typed
+    command = ["python", *sys.orig_argv[1:]]
+    log.info("command: PYTHONPATH=%s %s", os.environ.get("PYTHONPATH", ""), shlex.join(command))
+    versions = ", ".join(f"{name} {package_version(name)}" for name in packages)
+    log.info("versions: python %s, %s", platform.python_version(), versions)
+    log.info("git: %s; seed: %s; host: %s", git_hash(), seed, platform.node())
+    return log
+
+
+def run_main(main: Callable[[Sequence[str] | None], None]) -> None:
+    """Run a `main` as a program: a `UserError` prints its cause and fix and exits with status 1."""
+    try:
+        main(None)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+class Progress:
+    """Lines of progress on a long step, at most one every few seconds.
+
+    Parameters
+    ----------
+    total : int
+        Number of items to come.
+    unit : str
+        What is counted, e.g. "events".
+    every : float
+        Least time between two lines, in seconds.
+    """
+
+    def __init__(self, total: int, unit: str, every: float = 10.0) -> None:
+        self.total, self.unit, self.every = total, unit, every
+        self.done = 0
+        self.begin = self.last = time.monotonic()
+
+    def add(self, count: int) -> None:
+        """Count `count` more items and print a line when one is due, and at the end."""
+        self.done += count
+        now = time.monotonic()
+        if now - self.last >= self.every or self.done >= self.total:
+            self.last = now
+            rate = self.done / max(now - self.begin, 1e-9)
+            share = 100 * self.done / max(self.total, 1)
+            logging.getLogger("lhcml").info(
+                "%d/%d %s (%.0f %%), %.0f %s/s", self.done, self.total, self.unit, share, rate, self.unit
+            )

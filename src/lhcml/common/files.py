@@ -1,0 +1,178 @@
+"""Reading and writing of each kind of file, atomically and with errors that name the file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lhcml.common.errors import UserError
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+
+@contextmanager
+def write_atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and rename it to `path` when the block ends well.
+
+    A job that is killed or fails in mid-write leaves no file under the final name.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}",
+            "check the permissions and the free space of that folder, or choose another with `--directory`",
+        ) from error
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically."""
+    with write_atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically, indented, NaN and infinity refused.
+
+    Raises
+    ------
+    ValueError
+        If the value holds NaN or infinity, which JSON cannot say; use None and report why.
+    """
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}", "delete it and run again, or mend it") from error
+
+
+def read_list(path: str | Path) -> list[str]:
+    """Read a file of file names, one a line; used where a rule has many inputs."""
+    return [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def write_parquet(path: str | Path, columns: Mapping[str, Any]) -> None:
+    """Write columns (NumPy or jagged awkward arrays of one length) to a Parquet file, zstd-compressed.
+
+    Raises
+    ------
+    ValueError
+        If the columns differ in length.
+    """
+    import awkward as ak
+
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns of different lengths for {path}: {lengths}")
+    table = ak.Array(ak.zip(dict(columns), depth_limit=1))
+    with write_atomic(path) as temporary:
+        ak.to_parquet(table, temporary, compression="zstd", list_to32=True)
+
+
+def parquet_columns(path: str | Path) -> list[str]:
+    """Return the column names of a Parquet file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, truncated or not Parquet.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return list(pyarrow.parquet.read_schema(path).names)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"cannot read {path} as Parquet: {error}", "delete it and run again, or replace it") from error
+
+
+def read_parquet(paths: str | Path | Sequence[str | Path], columns: Sequence[str] | None = None) -> ak.Array:
+    """Read columns of one or several Parquet files into one awkward record array.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        Files, concatenated in the order given.
+    columns : sequence of str, optional
+        Columns to read; all if not given.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read or lacks a column, naming both.
+    """
+    import awkward as ak
+
+    if isinstance(paths, (str, Path)):
+        paths = [paths]
+    parts = []
+    for path in paths:
+        present = parquet_columns(path)
+        missing = [name for name in columns or [] if name not in present]
+        if missing:
+            raise UserError(
+                f"{path} has no column {', '.join(missing)}", f"choose among its columns: {', '.join(present)}"
+            )
+        parts.append(ak.from_parquet(path, columns=None if columns is None else list(columns)))
+    return parts[0] if len(parts) == 1 else ak.concatenate(parts)
+
+
+def require_finite(name: str, values: Any, where: str) -> None:
+    """Raise a UserError if numbers hold NaN or infinity.
+
+    Parameters
+    ----------
+    name : str
+        What the numbers are, e.g. "column jet_mass".
+    values : array_like
+        Numbers, flat or jagged.
+    where : str
+        File or step they come from.
+    """
+    import awkward as ak
+    import numpy as np
+
+    flat = ak.to_numpy(ak.flatten(ak.Array(values), axis=None)) if not isinstance(values, np.ndarray) else values
+    bad = int(np.count_nonzero(~np.isfinite(flat)))
+    if bad:
+        raise UserError(
+            f"{bad} of {flat.size} values of {name} in {where} are NaN or infinite",
+            "find the events concerned in the input file; a NaN never enters a training or a fit",
+        )
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a float for JSON, None where it is NaN or infinite."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Jet observables, constituents and Lund declusterings in Parquet."""

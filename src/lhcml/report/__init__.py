@@ -1,0 +1,1 @@
+"""Displays, summary, cost tables and the report archive."""

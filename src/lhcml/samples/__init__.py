@@ -1,0 +1,1 @@
+"""Simulated events in NanoAOD/PFNano form."""

@@ -1,0 +1,1 @@
+"""Selection of events and objects, with cutflows and systematic shifts."""
