@@ -1,0 +1,75 @@
+# What the rules of several stages share.
+import json
+
+shell.prefix(
+    "set -euo pipefail; "
+    f"export PYTHONPATH={str(ROOT / 'src')!r} NUMBA_CACHE_DIR={str(ROOT / '.numba-cache')!r} PYTHONHASHSEED=0; "
+)
+
+
+def sources(module: str) -> list[str]:
+    """Return a module's file and those of its import closure: an edit of any of them reruns the rule."""
+    return [os.path.relpath(path) for path in import_closure(module, ROOT / "src")]
+
+
+def as_json(value) -> str:
+    """Return a configuration block as the JSON text that modules take on their command line."""
+    return json.dumps(value, sort_keys=True)
+
+
+def memory(base_mb: int, per_input_mb: float = 0.0):
+    """Return a `mem_mb` function: a base, plus a multiple of the input size, times the attempt."""
+
+    def mem_mb(wildcards, input, attempt):
+        return int((base_mb + per_input_mb * input.size_mb) * attempt)
+
+    return mem_mb
+
+
+def job_seed(rule: str, *names: str):
+    """Return a params function: the seed of a job from the root seed, its rule and its wildcards."""
+
+    def seed(wildcards):
+        return derive_seed(config["seed"], rule, *(wildcards[name] for name in names))
+
+    return seed
+
+
+def datasets(channel: str) -> dict:
+    """Return the dataset blocks of a channel by name."""
+    return config["channels"][channel]["datasets"]
+
+
+def is_generated(channel: str, dataset: str) -> bool:
+    """Tell whether a dataset is made here with Pythia (else it is read from files)."""
+    return "generate" in datasets(channel)[dataset]
+
+
+def chunks(channel: str, dataset: str) -> list[int]:
+    """Return the chunk numbers of a dataset: chunks of generated events, or positions in its list of files."""
+    block = datasets(channel)[dataset]
+    if is_generated(channel, dataset):
+        return list(range(-(-block["events"] // config["samples"]["events_per_chunk"])))
+    return list(range(len(block["files"])))
+
+
+def per_chunk(pattern: str, channel: str, dataset: str, **wildcards: str) -> list[str]:
+    """Expand a file pattern over the chunks of a dataset."""
+    return expand(pattern, channel=channel, dataset=dataset, chunk=chunks(channel, dataset), **wildcards)
+
+
+def events_file(wildcards) -> str:
+    """Return the ROOT file of a chunk: generated here, or the user's own."""
+    if is_generated(wildcards.channel, wildcards.dataset):
+        return "results/samples/{channel}/{dataset}/{chunk}.root"
+    return datasets(wildcards.channel)[wildcards.dataset]["files"][int(wildcards.chunk)]
+
+
+wildcard_constraints:
+    channel="[A-Za-z0-9]+",
+    dataset="[A-Za-z0-9_]+",
+    chunk=r"\d+",
+    shift="[A-Za-z0-9]+",
+    tagger="[A-Za-z0-9_]+",
+    seed=r"\d+",
+    measurement="[A-Za-z0-9_]+",
