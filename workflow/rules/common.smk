@@ -58,11 +58,21 @@ def per_chunk(pattern: str, channel: str, dataset: str, **wildcards: str) -> lis
     return expand(pattern, channel=channel, dataset=dataset, chunk=chunks(channel, dataset), **wildcards)
 
 
-def events_file(wildcards) -> str:
+def events_file_of(channel: str, dataset: str, chunk: int) -> str:
     """Return the ROOT file of a chunk: generated here, or the user's own."""
-    if is_generated(wildcards.channel, wildcards.dataset):
-        return "results/samples/{channel}/{dataset}/{chunk}.root"
-    return datasets(wildcards.channel)[wildcards.dataset]["files"][int(wildcards.chunk)]
+    if is_generated(channel, dataset):
+        return f"results/samples/{channel}/{dataset}/{chunk}.root"
+    return datasets(channel)[dataset]["files"][chunk]
+
+
+def events_file(wildcards) -> str:
+    """Input function: the ROOT file of the chunk that the wildcards name."""
+    return events_file_of(wildcards.channel, wildcards.dataset, int(wildcards.chunk))
+
+
+def captions() -> list[str]:
+    """Return the caption files of the report: an edit of one makes the report again."""
+    return sorted(os.path.relpath(path) for path in (ROOT / "workflow/report").rglob("*.rst"))
 
 
 wildcard_constraints:

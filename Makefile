@@ -1,0 +1,46 @@
+# make run   set up .venv and run the workflow      (CORES=2, CONFIG=config/quick.yaml)
+# make test  lint, unit, property and workflow tests (PYTEST="-k skim" for some of them)
+# make envs  only build the environments of the rules
+# make docs  write the generated reference pages in docs/
+# make clean remove results, environments and caches
+
+SHELL := /bin/bash
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+CONFIG ?=
+PYTEST ?=
+ACTIVATE := source .venv/bin/activate
+CONFIGFILES := $(if $(CONFIG),--configfile $(CONFIG))
+
+.PHONY: run test lint envs docs clean venv test-env
+
+run: venv
+	$(ACTIVATE) && snakemake --cores $(CORES) $(CONFIGFILES)
+	@echo "Summary: results/report/summary.txt; report: results/report.zip (open report.html in it)"
+
+venv: .venv/.done
+	@.venv/bin/python -m pypi_conda.link .venv
+
+.venv/.done: requirements.txt workflow/setup_venv.sh
+	bash workflow/setup_venv.sh .venv requirements.txt
+
+envs: venv
+	$(ACTIVATE) && snakemake --cores $(CORES) $(CONFIGFILES) --conda-create-envs-only
+
+test-env: venv
+	$(ACTIVATE) && bash workflow/setup_test_env.sh .test-env
+
+lint: venv test-env
+	$(ACTIVATE) && ruff check . && ruff format --check .
+	$(ACTIVATE) && snakefmt --check Snakefile workflow
+	$(ACTIVATE) && snakemake --lint
+	$(ACTIVATE) && mypy
+	$(ACTIVATE) && python workflow/write_reference.py --check
+
+test: lint
+	$(ACTIVATE) && .test-env/bin/python -m pytest $(PYTEST)
+
+docs: venv
+	$(ACTIVATE) && python workflow/write_reference.py
+
+clean:
+	rm -rf results/*/ results/report.zip .snakemake .venv .test-env .numba-cache

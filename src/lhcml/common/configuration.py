@@ -1,0 +1,197 @@
+"""Reading of the configuration: a closed schema with defaults, then checks of what a schema cannot say."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import glob
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lhcml.common.errors import UserError
+
+STAGES = ("samples", "skim", "features", "taggers", "inference", "report")
+
+
+def load_schema(folder: Path) -> dict[str, Any]:
+    """Return the schema of the whole configuration, put together from one file a section.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of `config.schema.yaml`, `channels.schema.yaml` and `<stage>.schema.yaml`. A `$ref` to
+        "name.schema.yaml" is replaced by that file.
+    """
+    import yaml
+
+    def read(name: str) -> Any:
+        return resolve(yaml.safe_load((folder / name).read_text(encoding="utf-8")))
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, dict):
+            if str(node.get("$ref", "")).endswith(".schema.yaml"):
+                return read(node["$ref"]) | {key: value for key, value in node.items() if key != "$ref"}
+            return {key: resolve(value) for key, value in node.items() if key not in ("$schema", "$id")}
+        return [resolve(item) for item in node] if isinstance(node, list) else node
+
+    schema: dict[str, Any] = read("config.schema.yaml")
+    return schema
+
+
+def fill_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return a copy of a configuration value in which absent keys have the schema's defaults."""
+    if isinstance(value, Mapping):
+        properties = schema.get("properties", {})
+        filled = {key: copy.deepcopy(item) for key, item in value.items()}
+        for key, part in properties.items():
+            if key not in filled and "default" in part:
+                filled[key] = copy.deepcopy(part["default"])
+        other = schema.get("additionalProperties")
+        for key, item in filled.items():
+            part = properties.get(key, other if isinstance(other, Mapping) else {})
+            filled[key] = fill_defaults(item, part)
+        return filled
+    if isinstance(value, list):
+        return [fill_defaults(item, schema.get("items", {})) for item in value]
+    return value
+
+
+def describe_error(error: Any) -> str:
+    """Tell one schema error as key, value, what was expected and, for an unknown key, the nearest known one."""
+    where = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
+        known = list(error.schema.get("properties", {}))
+        lines = []
+        for key in (key for key in error.instance if key not in known):
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
+            lines.append(f"{f'{where}.{key}' if where else key}: unknown key; {hint}")
+        return "\n  ".join(lines)
+    if error.validator in ("oneOf", "anyOf") and error.context:
+        # tell the errors of the alternative that fits best: the one with the fewest of them
+        branches: dict[Any, list[Any]] = {}
+        for part in error.context:
+            branches.setdefault(part.schema_path[0], []).append(part)
+        return "\n  ".join(describe_error(part) for part in min(branches.values(), key=len))
+    expected = error.schema.get("description", "") if isinstance(error.schema, Mapping) else ""
+    meaning = f" ({expected.split(chr(10))[0].strip()})" if expected else ""
+    return f"{where or 'configuration'}: {error.message}{meaning}"
+
+
+def validate_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Check a configuration against the schema.
+
+    Raises
+    ------
+    UserError
+        With every error found: key, value, expectation.
+    """
+    import jsonschema
+
+    found = sorted(jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path)
+    if found:
+        raise UserError(
+            "the configuration is not valid:\n  " + "\n  ".join(describe_error(error) for error in found),
+            "correct these keys; docs/configuration.md lists all of them",
+        )
+
+
+def expand_files(config: dict[str, Any]) -> None:
+    """Replace the globs in the `files` lists of datasets by sorted file names, in place.
+
+    Raises
+    ------
+    UserError
+        If a pattern or name matches no file.
+    """
+    for channel, block in config["channels"].items():
+        for name, dataset in block["datasets"].items():
+            if "files" not in dataset:
+                continue
+            files: list[str] = []
+            for pattern in dataset["files"]:
+                remote = "://" in pattern
+                matches = [pattern] if remote else sorted(glob.glob(pattern, recursive=True))
+                if not matches:
+                    raise UserError(
+                        f"channels.{channel}.datasets.{name}.files: {pattern!r} matches no file",
+                        "give a path or a glob that exists, relative to the folder you run in",
+                    )
+                files += matches
+            dataset["files"] = files
+
+
+def require_known(key: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise a UserError for the first of `names` that is not among `known`."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose among: {', '.join(known) or '(none defined)'}"
+            raise UserError(f"{key}: {name!r} is not defined", hint)
+
+
+def check_references(config: Mapping[str, Any]) -> None:
+    """Check that channels, datasets and taggers named in one section are defined in another.
+
+    Raises
+    ------
+    UserError
+        Naming the key, the value and what could be meant.
+    """
+    channels = config["channels"]
+    taggers = config["taggers"]
+    if taggers["models"]:
+        require_known("taggers.channel", [taggers["channel"]], list(channels))
+        known = list(channels[taggers["channel"]]["datasets"])
+        require_known("taggers.signal", taggers["signal"], known)
+        require_known("taggers.background", taggers["background"], known)
+        both = sorted(set(taggers["signal"]) & set(taggers["background"]))
+        if both:
+            raise UserError(f"taggers: {', '.join(both)} is both signal and background", "keep it in one of the lists")
+    for name, measurement in config["inference"]["measurements"].items():
+        key = f"inference.measurements.{name}"
+        if "workspace" in measurement:
+            if not Path(measurement["workspace"]).is_file():
+                raise UserError(f"{key}.workspace: no file {measurement['workspace']!r}", "give the path of a pyhf JSON")
+            continue
+        require_known(f"{key}.channel", [measurement["channel"]], list(channels))
+        require_known(f"{key}.tagger", [measurement["tagger"]], list(taggers["models"]))
+        require_known(f"{key}.tagger_seed", [str(measurement["tagger_seed"])], [str(s) for s in taggers["seeds"]])
+        known = list(channels[measurement["channel"]]["datasets"])
+        for sample, block in measurement["samples"].items():
+            require_known(f"{key}.samples.{sample}.datasets", block["datasets"], known)
+        require_known(f"{key}.data.datasets", measurement["data"]["datasets"], known)
+
+
+def drop_nulls(value: Any) -> Any:
+    """Return a copy without the keys whose value is null: an overlay removes a key by setting it to null."""
+    if isinstance(value, Mapping):
+        return {key: drop_nulls(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def load_configuration(config: Mapping[str, Any], schemas: Path) -> dict[str, Any]:
+    """Return the configuration with defaults filled in and file patterns expanded, after all checks.
+
+    Parameters
+    ----------
+    config : Mapping
+        Configuration as read from the YAML files.
+    schemas : Path
+        Folder of the schema files.
+
+    Raises
+    ------
+    UserError
+        If the configuration breaks the schema or refers to what is not defined.
+    """
+    schema = load_schema(schemas)
+    given = drop_nulls(config)
+    validate_schema(given, schema)
+    filled: dict[str, Any] = fill_defaults(given, schema)
+    # a default may be incomplete in itself: the filled configuration must be valid as well
+    validate_schema(filled, schema)
+    expand_files(filled)
+    check_references(filled)
+    return filled

@@ -1,0 +1,91 @@
+"""Gather the figures of merit of a run in one page of text and one JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lhcml.common.cli import make_parser, run_main, start_log
+from lhcml.common.files import read_json, write_json, write_text
+
+
+def with_error(value: float | None, error: float | None, digits: int) -> str:
+    """Return "value ± error" with a number of decimals, "-" where there is no value."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+
+
+def describe_taggers(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of the tagger table: ours, and the published value in the last column."""
+    lines = [f"{'tagger':<16} {'AUC':>16} {'accuracy':>9} {'1/eps_B (eps_S 0.3)':>20} {'published AUC':>14} {'rejection':>10}"]
+    for entry in entries:
+        published = entry.get("published") or {}
+        lines.append(
+            f"{entry['tagger']:<16} {with_error(entry['auc'], entry['auc_std'], 4):>16} {entry['accuracy']:>9.4f} "
+            f"{with_error(entry['rejection_30'], entry['rejection_30_std'], 0):>20} "
+            f"{with_error(published.get('auc'), None, 4):>14} {with_error(published.get('rejection_30'), None, 0):>10}"
+        )
+    return lines
+
+
+def describe_fit(name: str, fit: Mapping[str, Any], limit: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a measurement: parameter of interest, state of the fit, limit."""
+    poi = fit["poi"]
+    lines = [f"{name}: {poi['name']} = {with_error(poi['value'], poi['uncertainty'], 3)}"]
+    if not fit["valid"]:
+        lines.append("  THE FIT IS NOT VALID: see fit.json; do not use this number")
+    observed, expected = limit.get("observed"), limit.get("expected_median")
+    lines.append(f"  95 % CL upper limit on {poi['name']}: {with_error(observed, None, 3)} (expected {with_error(expected, None, 3)})")
+    return lines
+
+
+def describe_cutflow(channel: str, cutflow: Mapping[str, Any]) -> list[str]:
+    """Return a line a dataset: events read and selected."""
+    lines = []
+    for dataset, block in cutflow["datasets"].items():
+        cuts = block["cutflow"]["nominal"]
+        lines.append(f"{channel + '/' + dataset:<28} {cuts[0]['raw']:>10} events, {cuts[-1]['raw']:>9} selected")
+        for path in block.get("skipped_files", []):
+            lines.append(f"  SKIPPED: {path}")
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the result files of the stages and write the summary."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--cutflow", action="append", default=[], type=Path, help="cutflow.json of a channel; repeatable")
+    parser.add_argument("--comparison", type=Path, help="comparison.json of the taggers")
+    parser.add_argument("--inference", action="append", default=[], type=Path, help="folder of a measurement; repeatable")
+    parser.add_argument("--benchmarks", type=Path, help="JSON of tabulate_benchmarks")
+    parser.add_argument("--text", type=Path, required=True, help="summary to write")
+    parser.add_argument("--json", type=Path, required=True, help="the same as JSON")
+    args = parser.parse_args(argv)
+    start_log()
+    summary: dict[str, Any] = {"cutflows": {}, "taggers": [], "inference": {}}
+    lines = ["", "Summary", "=======", "", "Events"]
+    for path in args.cutflow:
+        summary["cutflows"][path.parent.name] = cutflow = read_json(path)
+        lines += describe_cutflow(path.parent.name, cutflow)
+    if args.comparison:
+        summary["taggers"] = read_json(args.comparison)
+        lines += ["", "Taggers (test jets; ± spread over seeds and bootstrap)", *describe_taggers(summary["taggers"])]
+    if args.inference:
+        lines += ["", "Fits"]
+    for folder in args.inference:
+        fit, limit = read_json(folder / "fit.json"), read_json(folder / "limit.json")
+        summary["inference"][folder.name] = {"fit": fit, "limit": limit}
+        lines += describe_fit(folder.name, fit, limit)
+    if args.benchmarks:
+        rows = read_json(args.benchmarks)
+        summary["cost"] = rows
+        total, memory = sum(row["seconds_total"] for row in rows), max(row["memory_mb_max"] for row in rows)
+        lines += ["", f"Cost: {total / 60:.1f} job minutes in all, {memory:.0f} MB in the largest job"]
+    lines += ["", "Figures and tables: results/report.zip (open report.html), or the plots folder of each stage", ""]
+    write_text(args.text, "\n".join(lines))
+    write_json(args.json, summary)
+
+
+if __name__ == "__main__":
+    run_main(main)
