@@ -58,7 +58,7 @@ def ensure_environment(file: Path, prefix: Path, quiet: bool = False) -> None:
             return _say(f"{prefix} was built meanwhile")
         # Snakemake's mark of a finished environment must not outlive the environment it was set for
         prefix.with_suffix(".env_setup_done").unlink(missing_ok=True)
-        _build(request, file, prefix, digest, Uv(find_uv(), file.parent, lock, echo=not quiet))
+        _build(request, prefix, digest, Uv(find_uv(), file, lock, echo=not quiet))
 
 
 def environment_digest(file: Path) -> str:
@@ -83,21 +83,21 @@ def choose_python(specifier: str) -> str:
     return sys.executable if SpecifierSet(specifier).contains(here, prereleases=True) else specifier
 
 
-def _build(request: Request, file: Path, prefix: Path, digest: str, uv: Uv) -> None:
+def _build(request: Request, prefix: Path, digest: str, uv: Uv) -> None:
     """Build beside `prefix` and swap; the caller holds the lock."""
     side, old = _beside(prefix, ".building"), _beside(prefix, ".old")
     _remove(side, old)
     start = time.monotonic()
     asked = len(request.requirements) + len(request.pip)
-    _say(f"building {file} in {prefix}: {asked} packages asked for")
+    _say(f"building {uv.file} in {prefix}: {asked} packages asked for")
     for name in request.dropped:
         _say(f"{name} left out: PyPI's wheels contain it or it is the system's")
     try:
-        python = _make_venv(request, file, side, uv)
+        python = _make_venv(request, side, uv)
         packages = _install(request, side, python, uv)
         record = {
             "digest": digest,
-            "file": str(file),
+            "file": str(uv.file),
             "python": str(python),
             "built": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "packages": packages,
@@ -111,7 +111,7 @@ def _build(request: Request, file: Path, prefix: Path, digest: str, uv: Uv) -> N
     _say(f"built {prefix}: Python {python}, {len(packages)} packages, {time.monotonic() - start:.1f} s")
 
 
-def _make_venv(request: Request, file: Path, side: Path, uv: Uv) -> Version:
+def _make_venv(request: Request, side: Path, uv: Uv) -> Version:
     """Make the empty environment and return the version of its Python."""
     wanted = choose_python(request.python)
     try:
@@ -119,7 +119,7 @@ def _make_venv(request: Request, file: Path, side: Path, uv: Uv) -> Version:
     except UserError as error:
         version = f"Python '{request.python}'" if request.python else "any Python"
         raise UserError(
-            f"{file} asks for {version}, which cannot be used: {error.cause}",
+            f"{uv.file} asks for {version}, which cannot be used: {error.cause}",
             "install such a Python (for instance with 'uv python install'), or change the file",
         ) from error
     lines = (side / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
@@ -144,7 +144,8 @@ def _install(request: Request, side: Path, python: Version, uv: Uv) -> list[str]
             *["pip", "install", "--no-build", *target],
             *[argument for folder in folders for argument in ("--find-links", str(folder))],
             *torch_arguments(request.gpu, constraints, os.environ),
-            *["--constraint", str(constrained), "--requirement", str(required)],
+            *(["--constraint", str(constrained)] if constraints else []),
+            *["--requirement", str(required)],
         )
     return replace(uv, echo=False).run("pip", "freeze", "--quiet", *target).splitlines()
 
@@ -171,9 +172,10 @@ def _take_lock(path: Path) -> int:
         except BlockingIOError:
             _say(f"waiting for another build that holds {path}")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        # whoever held it has removed it: then our lock is on a file that nobody else will open
-        if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
-            return lock
+        # whoever held it removed it when done: then our lock is on a file that nobody else will open
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(lock)):
+                return lock
         os.close(lock)
 
 

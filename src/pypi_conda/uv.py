@@ -58,8 +58,8 @@ class Uv:
     ----------
     program : str
         Path of uv.
-    folder : Path
-        Working folder, that of the environment file.
+    file : Path
+        Environment file; uv works in its folder.
     lock : int
         File descriptor of the build's lock. uv inherits it, so that a uv that outlives a killed
         build keeps others from building in the same folder.
@@ -68,7 +68,7 @@ class Uv:
     """
 
     program: str
-    folder: Path
+    file: Path
     lock: int
     echo: bool
 
@@ -82,7 +82,7 @@ class Uv:
         """
         process = subprocess.Popen(
             [self.program, *arguments],
-            cwd=self.folder,
+            cwd=self.file.parent,
             env=uv_environment(os.environ),
             pass_fds=[self.lock],
             stdout=subprocess.PIPE,
@@ -98,7 +98,8 @@ class Uv:
         output = "".join(lines).strip()
         if process.returncode:
             shown = "" if self.echo else f":\n{output}"
-            raise UserError(f"uv {' '.join(arguments[:2])} failed{shown}", explain(output))
+            command = " ".join(arguments[: 2 if arguments[0] == "pip" else 1])
+            raise UserError(f"'uv {command}' failed for {self.file}{shown}", explain(output))
         return output
 
 
@@ -122,7 +123,7 @@ def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
     shims = str(root / "shims")
     given = environment.get("PATH", os.defpath).split(os.pathsep)
     path = [entry for entry in given if entry.rstrip("/") != shims]
-    path += [str(folder) for folder in sorted(root.glob("versions/*/bin"))]
+    path += [str(folder) for folder in sorted(root.glob("versions/3*/bin"))]
     changes = {"PATH": os.pathsep.join(path), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
     return kept | changes
 
@@ -135,8 +136,5 @@ def explain(output: str) -> str:
     output : str
         What uv wrote.
     """
-    flat = re.sub(r"\s*\n\s*", " ", output) if "\n" in output else output
-    for pattern, fix in _FIXES:
-        if re.search(pattern, output) or re.search(pattern, flat):
-            return fix
-    return "the reason is in uv's lines above"
+    fixes = (fix for pattern, fix in _FIXES if re.search(pattern, output))
+    return next(fixes, "see the reason in uv's lines above")
