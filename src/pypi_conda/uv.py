@@ -30,6 +30,11 @@ _FIXES = (
         "of several GB)",
     ),
     (
+        r"invalid peer certificate",
+        "this network has a certificate authority of its own: set UV_SYSTEM_CERTS=1 to trust the system's, or "
+        "name its file in SSL_CERT_FILE",
+    ),
+    (
         r"Failed to fetch|error sending request|dns error|timed out|tcp connect|Failed to download",
         "the package index cannot be reached: check the network, the proxy (HTTPS_PROXY) or the mirror "
         "(UV_DEFAULT_INDEX), then run the same command again",

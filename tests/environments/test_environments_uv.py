@@ -12,6 +12,7 @@ from pypi_conda.uv import explain, uv_environment
         ("Because a==1 has no wheels with a matching Python ABI tag", "nothing is compiled here"),
         ("Failed to fetch: https://example.org/whl/cpu/torch/", "index of torch builds"),
         ("Failed to fetch: https://example.org/simple/six/", "check the network"),
+        ("Failed to fetch: https://example.org/ invalid peer certificate: UnknownIssuer", "UV_SYSTEM_CERTS"),
         ("No solution found: because a==1 and a==2", "no set of versions"),
         ("No solution found: because zzz was not found in the package registry", "no package of that name"),
         ("No space left on device (os error 28)", "free some space"),
