@@ -153,7 +153,9 @@ def check_references(config: Mapping[str, Any]) -> None:
         key = f"inference.measurements.{name}"
         if "workspace" in measurement:
             if not Path(measurement["workspace"]).is_file():
-                raise UserError(f"{key}.workspace: no file {measurement['workspace']!r}", "give the path of a pyhf JSON")
+                raise UserError(
+                    f"{key}.workspace: no file {measurement['workspace']!r}", "give the path of a pyhf JSON"
+                )
             continue
         require_known(f"{key}.channel", [measurement["channel"]], list(channels))
         require_known(f"{key}.tagger", [measurement["tagger"]], list(taggers["models"]))

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,14 +91,35 @@ def write_parquet(path: str | Path, columns: Mapping[str, Any]) -> None:
     ValueError
         If the columns differ in length.
     """
+    write_parquet_parts(path, [columns])
+
+
+def write_parquet_parts(path: str | Path, parts: Iterable[Mapping[str, Any]]) -> None:
+    """Write a Parquet file part by part, each a row group, so that only one is in memory.
+
+    Parameters
+    ----------
+    path : path
+        Final name.
+    parts : iterable of mapping
+        At least one; columns as in `write_parquet`, of the same names and types in each part.
+
+    Raises
+    ------
+    ValueError
+        If the columns of a part differ in length.
+    """
     import awkward as ak
 
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"columns of different lengths for {path}: {lengths}")
-    table = ak.Array(ak.zip(dict(columns), depth_limit=1))
+    def records() -> Iterator[ak.Array]:
+        for columns in parts:
+            lengths = {name: len(column) for name, column in columns.items()}
+            if len(set(lengths.values())) > 1:
+                raise ValueError(f"columns of different lengths for {path}: {lengths}")
+            yield ak.Array(ak.zip(dict(columns), depth_limit=1))
+
     with write_atomic(path) as temporary:
-        ak.to_parquet(table, temporary, compression="zstd", list_to32=True)
+        ak.to_parquet_row_groups(records(), temporary, compression="zstd", list_to32=True)
 
 
 def parquet_columns(path: str | Path) -> list[str]:

@@ -50,7 +50,9 @@ def read_events(path: Path, count: int) -> dict[str, ak.Array]:
                     arrays = tree.arrays(branches, entry_stop=count)
                     found[name] = ak.zip({f: arrays[b] for f, b in zip(fields, branches, strict=True)})
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"cannot read events of {path}: {error}", "give a NanoAOD-like ROOT file with tree Events") from error
+        raise UserError(
+            f"cannot read events of {path}: {error}", "give a NanoAOD-like ROOT file with tree Events"
+        ) from error
     return found
 
 
@@ -60,7 +62,9 @@ def draw_event(axes: Any, event: dict[str, Any]) -> None:
 
     if "PFCands" in event:
         cands = event["PFCands"][event["PFCands"].pt > LEAST_PT["PFCands"]]
-        axes.scatter(cands.eta, cands.phi, s=marker_area(cands.pt), color=COLOURS[3], alpha=0.6, lw=0, label="candidates")
+        axes.scatter(
+            cands.eta, cands.phi, s=marker_area(cands.pt), color=COLOURS[3], alpha=0.6, lw=0, label="candidates"
+        )
     for name, label, colour, radius in CIRCLES:
         if name in event:
             for number, jet in enumerate(event[name][event[name].pt > LEAST_PT[name]]):

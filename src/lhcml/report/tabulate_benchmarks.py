@@ -70,7 +70,10 @@ def summarise_benchmarks(jobs: Iterable[tuple[str, str, float, float, float]]) -
 
 def suggest_profile(rows: Sequence[dict[str, Any]]) -> str:
     """Return the suggestions as a `set-resources` block for a Snakemake profile."""
-    lines = ["# Measured in the last run, with head room: memory x 1.5, time x 3. Paste into a profile.", "set-resources:"]
+    lines = [
+        "# Measured in the last run, with head room: memory x 1.5, time x 3. Paste into a profile.",
+        "set-resources:",
+    ]
     for row in sorted(rows, key=lambda row: (row["stage"], row["rule"])):
         lines.append(f"  {row['rule']}: {{mem_mb: {row['suggested_mem_mb']}, runtime: {row['suggested_runtime']}}}")
     return "\n".join(lines) + "\n"

@@ -19,13 +19,13 @@ def with_error(value: float | None, error: float | None, digits: int) -> str:
 
 def describe_taggers(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines of the tagger table: ours, and the published value in the last column."""
-    lines = [f"{'tagger':<16} {'AUC':>16} {'accuracy':>9} {'1/eps_B (eps_S 0.3)':>20} {'published AUC':>14} {'rejection':>10}"]
+    lines = [f"{'tagger':<16} {'AUC':>16} {'accuracy':>9} {'1/eps_B @ 0.3':>16} {'published AUC':>14} {'1/eps_B':>8}"]
     for entry in entries:
         published = entry.get("published") or {}
         lines.append(
             f"{entry['tagger']:<16} {with_error(entry['auc'], entry['auc_std'], 4):>16} {entry['accuracy']:>9.4f} "
-            f"{with_error(entry['rejection_30'], entry['rejection_30_std'], 0):>20} "
-            f"{with_error(published.get('auc'), None, 4):>14} {with_error(published.get('rejection_30'), None, 0):>10}"
+            f"{with_error(entry['rejection_30'], entry['rejection_30_std'], 0):>16} "
+            f"{with_error(published.get('auc'), None, 4):>14} {with_error(published.get('rejection_30'), None, 0):>8}"
         )
     return lines
 
@@ -36,8 +36,9 @@ def describe_fit(name: str, fit: Mapping[str, Any], limit: Mapping[str, Any]) ->
     lines = [f"{name}: {poi['name']} = {with_error(poi['value'], poi['uncertainty'], 3)}"]
     if not fit["valid"]:
         lines.append("  THE FIT IS NOT VALID: see fit.json; do not use this number")
-    observed, expected = limit.get("observed"), limit.get("expected_median")
-    lines.append(f"  95 % CL upper limit on {poi['name']}: {with_error(observed, None, 3)} (expected {with_error(expected, None, 3)})")
+    observed = with_error(limit.get("observed"), None, 3)
+    expected = with_error(limit.get("expected_median"), None, 3)
+    lines.append(f"  95 % CL upper limit on {poi['name']}: {observed} (expected {expected})")
     return lines
 
 
@@ -55,9 +56,13 @@ def describe_cutflow(channel: str, cutflow: Mapping[str, Any]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the result files of the stages and write the summary."""
     parser = make_parser(__doc__)
-    parser.add_argument("--cutflow", action="append", default=[], type=Path, help="cutflow.json of a channel; repeatable")
+    parser.add_argument(
+        "--cutflow", action="append", default=[], type=Path, help="cutflow.json of a channel; repeatable"
+    )
     parser.add_argument("--comparison", type=Path, help="comparison.json of the taggers")
-    parser.add_argument("--inference", action="append", default=[], type=Path, help="folder of a measurement; repeatable")
+    parser.add_argument(
+        "--inference", action="append", default=[], type=Path, help="folder of a measurement; repeatable"
+    )
     parser.add_argument("--benchmarks", type=Path, help="JSON of tabulate_benchmarks")
     parser.add_argument("--text", type=Path, required=True, help="summary to write")
     parser.add_argument("--json", type=Path, required=True, help="the same as JSON")

@@ -1,0 +1,39 @@
+"""What tests of several stages share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# One thread a process: the suite runs beside others, and results must not depend on it
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba-cache"))
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def snakemake_bin() -> Path:
+    """Return the folder of the `snakemake` that `make venv` installs, or else of the one on PATH."""
+    beside = ROOT / ".venv/bin/snakemake"
+    found = beside if beside.exists() else shutil.which("snakemake")
+    if not found:
+        pytest.fail("no snakemake: run `make venv` first")
+    return Path(found).parent
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """Return the interpreter of the test environment."""
+    return sys.executable
