@@ -1,1 +1,1 @@
-"""Training, scoring and comparison of jet taggers."""
+"""Taggers: training, scores, figures of merit and their comparison with published ones."""

@@ -1,0 +1,116 @@
+"""Compute AUC, accuracy and background rejection from the scores of any tagger.
+
+Scores come as Parquet or CSV. Either each file holds one class:
+
+    python -m lhcml.taggers.compute_metrics --signal top.parquet --background qcd.parquet --split test --output m.json
+
+or files hold a column of labels (1 signal, 0 background):
+
+    python -m lhcml.taggers.compute_metrics --scores mine.csv --output m.json
+
+Without --output the metrics are printed. See lhcml.taggers.metrics for what each number is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lhcml.common.cli import make_parser, run_main, start_log
+from lhcml.common.errors import UserError
+from lhcml.common.files import write_json
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> dict[str, Any]:
+    """Read flat columns of a Parquet or CSV file as NumPy arrays.
+
+    Raises
+    ------
+    UserError
+        If the file is of another kind, cannot be read, lacks a column, or a value is missing.
+    """
+    import pyarrow
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    readers = {".parquet": pyarrow.parquet.read_table, ".csv": pyarrow.csv.read_csv}
+    if path.suffix not in readers:
+        raise UserError(f"{path} is neither .parquet nor .csv", "store the scores in one of these formats")
+    try:
+        table = readers[path.suffix](path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"cannot read {path}: {error}", "check that the file is there and whole") from error
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise UserError(
+            f"{path} has no column {', '.join(missing)}", f"choose among its columns: {', '.join(table.column_names)}"
+        )
+    for name in columns:
+        if table[name].null_count:
+            raise UserError(f"column {name} of {path} has {table[name].null_count} empty values", "fill or drop them")
+    return {name: table[name].to_numpy() for name in columns}
+
+
+def read_scores(
+    files: Sequence[Path], label: int | None, score: str, label_column: str, weight: str | None, split: str | None
+) -> dict[str, Any]:
+    """Read scores, labels and weights of files that hold one class (`label` given) or a column of labels.
+
+    Returns
+    -------
+    dict
+        "score", "label" and, if asked for, "weight": arrays of shape (jets,).
+    """
+    import numpy as np
+
+    columns = [score] + ([label_column] if label is None else []) + ([weight] if weight else [])
+    parts: dict[str, list[Any]] = {"score": [], "label": [], "weight": []}
+    for path in files:
+        table = read_columns(path, [*columns, *(["split"] if split else [])])
+        chosen = table["split"] == split if split else np.ones(len(table[score]), dtype=bool)
+        parts["score"].append(table[score][chosen])
+        parts["label"].append(table[label_column][chosen] if label is None else np.full(int(chosen.sum()), label))
+        if weight:
+            parts["weight"].append(table[weight][chosen])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items() if arrays}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read scores, write metrics."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--signal", nargs="+", type=Path, default=[], help="files that hold signal jets only")
+    parser.add_argument("--background", nargs="+", type=Path, default=[], help="files that hold background jets only")
+    parser.add_argument("--scores", nargs="+", type=Path, default=[], help="files with a column of labels")
+    parser.add_argument("--score-column", default="score", help="column of scores (default: score)")
+    parser.add_argument("--label-column", default="label", help="column of labels, 1 or 0 (default: label)")
+    parser.add_argument("--weight-column", help="column of weights (default: each jet counts 1)")
+    parser.add_argument("--split", help='use only the jets whose column "split" has this value, e.g. test')
+    parser.add_argument("--replicas", type=int, default=100, help="bootstrap replicas (default: 100; 0: none)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the bootstrap (default: 1)")
+    parser.add_argument("--output", type=Path, help="JSON file to write (default: print)")
+    args = parser.parse_args(argv)
+    if bool(args.scores) == bool(args.signal or args.background) or bool(args.signal) != bool(args.background):
+        parser.error("give either --scores, or both --signal and --background")
+    start_log("numpy", "pyarrow", seed=args.seed)
+
+    import numpy as np
+
+    from lhcml.taggers.metrics import evaluate
+
+    groups = [(args.scores, None)] if args.scores else [(args.signal, 1), (args.background, 0)]
+    parts = [
+        read_scores(files, label, args.score_column, args.label_column, args.weight_column, args.split)
+        for files, label in groups
+    ]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    result = evaluate(joined["score"], joined["label"], joined.get("weight"), replicas=args.replicas, seed=args.seed)
+    if args.output:
+        write_json(args.output, result)
+    else:
+        print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    run_main(main)

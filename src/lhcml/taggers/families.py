@@ -1,0 +1,104 @@
+"""Network families: one module each in `lhcml.taggers.models`, found by its name.
+
+A family module holds `ARCHITECTURE`, a literal dictionary of its settings with their defaults, and
+`build_model(architecture, mean, scale)`. Nothing else has to be edited to add one.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lhcml.common.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+MODELS = Path(__file__).resolve().parent / "models"
+
+
+def family_module(family: str) -> str:
+    """Return the dotted name of a family's module.
+
+    Raises
+    ------
+    UserError
+        If there is none, naming those there are.
+    """
+    known = sorted(path.stem for path in MODELS.glob("*.py") if path.stem != "__init__")
+    if family not in known:
+        raise UserError(
+            f"there is no tagger family {family!r}",
+            f"use bdt or one of {', '.join(known)}, or add {MODELS.name}/{family}.py",
+        )
+    return f"lhcml.taggers.models.{family}"
+
+
+def default_architecture(family: str) -> dict[str, Any]:
+    """Return `ARCHITECTURE` of a family, read without importing the module (and so without torch).
+
+    Raises
+    ------
+    UserError
+        If the family is unknown or its module lacks a literal `ARCHITECTURE`.
+    """
+    path = MODELS / f"{family_module(family).rpartition('.')[2]}.py"
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if node_value(node) and any(isinstance(t, ast.Name) and t.id == "ARCHITECTURE" for t in targets):
+            return dict(ast.literal_eval(node_value(node)))
+    raise UserError(f"{path} has no ARCHITECTURE", "define it as a literal dictionary: setting -> default value")
+
+
+def node_value(node: ast.stmt) -> Any:
+    """Return the right-hand side of an assignment, else None."""
+    return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+
+
+def complete_architecture(family: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a family with defaults filled in.
+
+    Raises
+    ------
+    UserError
+        If a setting is unknown or of another type than its default.
+    """
+    default = default_architecture(family)
+    for key, value in given.items():
+        if key not in default:
+            raise UserError(f"architecture has no {key!r} in family {family}", f"choose among {', '.join(default)}")
+        numbers = isinstance(default[key], float) and isinstance(value, int) and not isinstance(value, bool)
+        if type(value) is not type(default[key]) and not numbers:
+            raise UserError(
+                f"architecture {key} of family {family} is {value!r}",
+                f"give a {type(default[key]).__name__}, as {default[key]!r}",
+            )
+    return default | dict(given)
+
+
+def build_network(
+    family: str, architecture: Mapping[str, Any], mean: torch.Tensor, scale: torch.Tensor
+) -> torch.nn.Module:
+    """Build a network of a family.
+
+    Parameters
+    ----------
+    family : str
+        Name of the module.
+    architecture : mapping
+        Complete settings.
+    mean, scale : torch.Tensor, shape (inputs,)
+        Mean and standard deviation of each input over the training sample.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps a `Batch` to two logits a jet (background, signal), shape (jets, 2).
+    """
+    model: torch.nn.Module = importlib.import_module(family_module(family)).build_model(architecture, mean, scale)
+    return model

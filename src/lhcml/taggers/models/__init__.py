@@ -1,0 +1,1 @@
+"""Network families, one module each; see docs/taggers.md for how to add one."""

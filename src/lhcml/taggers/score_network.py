@@ -1,0 +1,53 @@
+"""Score jets with a network trained by train_network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lhcml.common.cli import make_parser, run_main, start_log
+from lhcml.common.errors import UserError
+from lhcml.common.files import read_json
+from lhcml.taggers.families import build_network
+from lhcml.taggers.jets import Jets
+from lhcml.taggers.scores import score_files, sigmoid
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read weights and features, write scores."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="weights, safetensors")
+    parser.add_argument("--meta", type=Path, required=True, help="their description, JSON")
+    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature files of all chunks, in order")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help="scores, Parquet")
+    args = parser.parse_args(argv)
+    log = start_log("torch", "numpy")
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from lhcml.taggers.packing import PackedJets
+    from lhcml.taggers.training import predict
+
+    torch.set_num_threads(args.threads)
+    torch.use_deterministic_algorithms(True)
+    meta = read_json(args.meta)
+    mean, scale = (torch.tensor(meta["scaling"][name]) for name in ("mean", "scale"))
+    model = build_network(meta["family"], meta["settings"]["architecture"], mean, scale)
+    try:
+        model.load_state_dict(load_file(args.model))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"cannot use {args.model} as {meta['family']}: {error}", "delete it and train again") from error
+
+    def score(jets: Jets) -> NDArray[np.float64]:
+        return sigmoid(predict(model, PackedJets(jets)))
+
+    log.info("scored %d jets", score_files(args.features, meta["inputs"], score, args.output))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,61 @@
+"""The table of scores of one tagger on one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lhcml.common.cli import Progress
+from lhcml.common.files import read_parquet, require_finite, write_parquet
+from lhcml.taggers.jets import Jets, pack
+
+# What tells a jet apart, carried over from the features in the same order
+KEYS = ("run", "luminosityBlock", "event", "jet_rank", "split")
+
+
+def sigmoid(margin: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return 1/(1+exp(-margin)) in double precision: near 1, single precision would make jets tie that do not."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * margin.astype(np.float64))))
+
+
+def score_files(
+    files: Sequence[Path], inputs: Sequence[str], predict: Callable[[Jets], NDArray[np.float64]], output: Path
+) -> int:
+    """Score feature files one after the other and write one table, rows in the order of the files.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Feature files of all chunks.
+    inputs : sequence of str
+        Columns the tagger reads.
+    predict : callable
+        Jets -> scores in 0..1, shape (jets,).
+    output : Path
+        Parquet file with `KEYS` and `score`.
+
+    Returns
+    -------
+    int
+        Number of jets.
+    """
+    parts: dict[str, list[Any]] = {name: [] for name in (*KEYS, "score")}
+    progress = Progress(len(files), "files")
+    for path in files:
+        table = read_parquet(path, columns=[*KEYS, *inputs])
+        jets = pack(table, inputs, str(path))
+        scores = predict(jets) if len(jets) else np.empty(0)
+        require_finite("the score", scores, str(path))
+        for name in KEYS:
+            parts[name].append(table[name])
+        parts["score"].append(scores)
+        progress.add(1)
+    import awkward as ak
+
+    columns = {name: ak.concatenate(arrays) for name, arrays in parts.items()}
+    write_parquet(output, columns)
+    return len(columns["score"])

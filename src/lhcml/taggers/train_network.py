@@ -1,0 +1,99 @@
+"""Train a neural network of any family in lhcml.taggers.models on the constituents (or other inputs) of jets.
+
+Both classes count the same. After each epoch `last.ckpt` is written beside the output; a training that is killed
+resumes from it if configuration, code, data and seed are the same, and ends with the identical result. The model holds
+the weights of the epoch with the smallest validation loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lhcml.common.cli import git_hash, json_argument, make_parser, package_version, run_main, start_log
+from lhcml.common.files import write_atomic, write_json
+from lhcml.taggers.families import build_network, complete_architecture, family_module
+from lhcml.taggers.jets import BACKGROUND, SIGNAL, Jets, read_split
+from lhcml.taggers.provenance import source_digest, value_digest
+
+
+def standardisation(jets: Jets) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each input over all rows; the deviation of a constant input is set to 1."""
+    import numpy as np
+
+    mean = jets.values.mean(axis=0, dtype=np.float64)
+    deviation = jets.values.std(axis=0, dtype=np.float64)
+    return mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read features, train, write weights and what describes them."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--signal", nargs="+", type=Path, required=True, help="feature files of signal jets")
+    parser.add_argument("--background", nargs="+", type=Path, required=True, help="feature files of background jets")
+    parser.add_argument(
+        "--config", type=json_argument, required=True, help="JSON with `family`, `inputs`, `architecture`, `training`"
+    )
+    parser.add_argument("--tagger", required=True, help="name of the tagger")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help="weights, safetensors")
+    parser.add_argument("--meta", type=Path, required=True, help="description of the model, JSON")
+    args = parser.parse_args(argv)
+    log = start_log("torch", "numpy", seed=args.seed)
+    import torch
+    from safetensors.torch import save_file
+
+    from lhcml.taggers.training import Training
+
+    torch.set_num_threads(args.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(args.seed)
+    config: dict[str, Any] = args.config
+    architecture = complete_architecture(config["family"], config["architecture"])
+    files = {SIGNAL: args.signal, BACKGROUND: args.background}
+    train, validation = (read_split(files, config["inputs"], split) for split in ("train", "validation"))
+    log.info("jets for training: %s; for validation: %s", train.count(), validation.count())
+    mean, scale = standardisation(train.jets)
+    model = build_network(config["family"], architecture, torch.tensor(mean), torch.tensor(scale))
+    parameters = sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
+    log.info("%s with %d parameters", config["family"], parameters)
+
+    description = {
+        "tagger": args.tagger,
+        "family": config["family"],
+        "seed": args.seed,
+        "inputs": config["inputs"],
+        "scaling": {"mean": mean, "scale": scale},
+        "settings": {"architecture": architecture, "training": config["training"], "threads": args.threads},
+        "source_digest": source_digest("lhcml.taggers.train_network", family_module(config["family"])),
+        "data_digest": {"train": train.digest(), "validation": validation.digest()},
+        "versions": {"torch": package_version("torch")},
+    }
+    checkpoint = args.output.with_name("last.ckpt")
+    state = Training(model, train, validation, config["training"], args.seed).run(checkpoint, value_digest(description))
+    log.info("best epoch %d of %d, %.1f s", state.best_epoch, state.epoch, state.seconds)
+    with write_atomic(args.output) as temporary:
+        save_file(state.best, temporary)
+    write_json(
+        args.meta,
+        description
+        | {
+            "git": git_hash(),
+            "n_train": train.count(),
+            "n_validation": validation.count(),
+            "best_iteration": state.best_epoch,
+            "parameters": parameters,
+            "parameters_are": "trainable weights and biases",
+            "restarts": state.restarts,
+            "train_seconds": round(state.seconds, 2),
+            "history": state.history,
+        },
+    )
+    for leftover in [checkpoint, *checkpoint.parent.glob(f".{checkpoint.name}.*.part*")]:
+        leftover.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,248 @@
+# Taggers: training, scores, figures of merit, comparison with published ones.
+import re
+
+from lhcml.taggers.families import complete_architecture, family_module
+
+TAGGERS = config["taggers"]["models"]
+TAGGERS_CHANNEL = config["taggers"]["channel"]
+
+
+def taggers_of(chosen) -> str:
+    """Return a wildcard constraint that admits the taggers whose block fulfils a condition; none if there is none."""
+    return "|".join(re.escape(name) for name, block in TAGGERS.items() if chosen(block)) or "(?!)"
+
+
+def is_bdt(block: dict) -> bool:
+    """Tell whether a tagger is a boosted tree (else it is a network)."""
+    return block["family"] == "bdt"
+
+
+try:
+    # unknown families and settings are told before any job starts
+    ARCHITECTURES = {
+        name: complete_architecture(block["family"], block["architecture"])
+        for name, block in TAGGERS.items()
+        if not is_bdt(block)
+    }
+except UserError as error:
+    raise WorkflowError(f"taggers.models: {error}") from None
+
+
+def tagger_features(group: str) -> list[str]:
+    """Return the nominal feature files of the signal or background datasets."""
+    pattern = "results/features/{channel}/{dataset}/nominal/{chunk}.parquet"
+    return [
+        path
+        for dataset in config["taggers"][group]
+        for path in per_chunk(pattern, TAGGERS_CHANNEL, dataset)
+    ]
+
+
+def tagger_scores(group: str) -> list[str]:
+    """Return the nominal score files of the signal or background datasets, tagger and seed left open."""
+    pattern = "results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet"
+    return expand(pattern, dataset=config["taggers"][group], allow_missing=True)
+
+
+def family_sources(wildcards) -> list[str]:
+    """Input function: the module of a network's family and its import closure."""
+    return sources(family_module(TAGGERS[wildcards.tagger]["family"]))
+
+
+def all_seeds(pattern: str) -> list[str]:
+    """Expand a file pattern over the seeds of the configuration."""
+    return expand(pattern, seed=config["taggers"]["seeds"], allow_missing=True)
+
+
+def tagger_label(wildcards) -> str:
+    """Params function: the name of a tagger on plots."""
+    return TAGGERS[wildcards.tagger].get("label", wildcards.tagger)
+
+
+TAGGERS_TARGETS = []
+if TAGGERS:
+    TAGGERS_TARGETS = [
+        "results/taggers/comparison.json",
+        "results/taggers/plots/roc.png",
+        expand("results/taggers/plots/{tagger}_{plot}.png", tagger=TAGGERS, plot=["scores", "history"]),
+        [f"results/taggers/plots/{name}_importance.png" for name, block in TAGGERS.items() if is_bdt(block)],
+    ]
+
+
+rule train_bdt:
+    """Train boosted decision trees on high-level features.
+
+    XGBoost with early stopping on the validation split, both classes weighted equally; writes the model in XGBoost's JSON
+    format and its description: features, settings, digests of code and data, history, feature importance.
+    Wildcards: {tagger} a tagger of family bdt in the configuration, {seed} one of its seeds.
+    """
+    input:
+        signal=lambda wildcards: tagger_features("signal"),
+        background=lambda wildcards: tagger_features("background"),
+        code=sources("lhcml.taggers.train_bdt"),
+    output:
+        model="results/taggers/{tagger}/{seed}/model.json",
+        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+    log:
+        "results/logs/taggers/train_bdt/{tagger}_{seed}.log",
+    benchmark:
+        "results/benchmarks/taggers/train_bdt/{tagger}_{seed}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(is_bdt),
+    conda:
+        "../../envs/bdt.yaml"
+    threads: lambda wildcards: TAGGERS[wildcards.tagger]["threads"]
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=60,
+    params:
+        config=lambda wildcards: as_json({key: TAGGERS[wildcards.tagger][key] for key in ("features", "boosting")}),
+        seed=job_seed("train_bdt", "tagger", "seed"),
+    shell:
+        "python -m lhcml.taggers.train_bdt --signal {input.signal:q} --background {input.background:q} "
+        "--config {params.config:q} --tagger {wildcards.tagger:q} --seed {params.seed} --threads {threads} "
+        "--output {output.model:q} --meta {output.meta:q} > {log:q} 2>&1"
+
+
+rule train_network:
+    """Train a neural network on the constituents of jets.
+
+    Any family of `lhcml.taggers.models`, on packed batches, with early stopping on the validation split, both classes weighted
+    equally. A killed training resumes from `last.ckpt` beside its output and gives the identical result. Writes the weights
+    as safetensors and their description: inputs and scaling, architecture, settings, digests of code and data, history.
+    Wildcards: {tagger} a tagger of a network family in the configuration, {seed} one of its seeds.
+    """
+    input:
+        signal=lambda wildcards: tagger_features("signal"),
+        background=lambda wildcards: tagger_features("background"),
+        code=sources("lhcml.taggers.train_network"),
+        family=family_sources,
+    output:
+        model="results/taggers/{tagger}/{seed}/model.safetensors",
+        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+    log:
+        "results/logs/taggers/train_network/{tagger}_{seed}.log",
+    benchmark:
+        "results/benchmarks/taggers/train_network/{tagger}_{seed}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(lambda block: not is_bdt(block)),
+    conda:
+        "../../envs/torch.yaml"
+    threads: lambda wildcards: TAGGERS[wildcards.tagger]["threads"]
+    resources:
+        mem_mb=memory(1500, 10),
+        runtime=240,
+    params:
+        config=lambda wildcards: as_json(
+            {key: TAGGERS[wildcards.tagger][key] for key in ("family", "inputs", "training")}
+            | {"architecture": ARCHITECTURES[wildcards.tagger]}
+        ),
+        seed=job_seed("train_network", "tagger", "seed"),
+    shell:
+        "python -m lhcml.taggers.train_network --signal {input.signal:q} --background {input.background:q} "
+        "--config {params.config:q} --tagger {wildcards.tagger:q} --seed {params.seed} --threads {threads} "
+        "--output {output.model:q} --meta {output.meta:q} > {log:q} 2>&1"
+
+
+rule score_bdt:
+    """Score the jets of a dataset with boosted trees.
+
+    A row per jet in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
+    Wildcards: {tagger} a tagger of family bdt, {seed} its seed, {dataset} any dataset of the taggers' channel,
+    {shift} `nominal` or a kinematic shift.
+    """
+    input:
+        features=lambda wildcards: per_chunk(
+            "results/features/{channel}/{dataset}/{shift}/{chunk}.parquet",
+            TAGGERS_CHANNEL,
+            wildcards.dataset,
+            shift=wildcards.shift,
+        ),
+        model="results/taggers/{tagger}/{seed}/model.json",
+        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+        code=sources("lhcml.taggers.score_bdt"),
+    output:
+        scores="results/taggers/{tagger}/{seed}/scores/{dataset}/{shift}.parquet",
+    log:
+        "results/logs/taggers/score_bdt/{tagger}_{seed}_{dataset}_{shift}.log",
+    benchmark:
+        "results/benchmarks/taggers/score_bdt/{tagger}_{seed}_{dataset}_{shift}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(is_bdt),
+    conda:
+        "../../envs/bdt.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=30,
+    shell:
+        "python -m lhcml.taggers.score_bdt --model {input.model:q} --meta {input.meta:q} --features {input.features:q} "
+        "--threads {threads} --output {output.scores:q} > {log:q} 2>&1"
+
+
+rule score_network:
+    """Score the jets of a dataset with a neural network.
+
+    A row per jet in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
+    Wildcards: {tagger} a tagger of a network family, {seed} its seed, {dataset} any dataset of the taggers' channel,
+    {shift} `nominal` or a kinematic shift.
+    """
+    input:
+        features=lambda wildcards: per_chunk(
+            "results/features/{channel}/{dataset}/{shift}/{chunk}.parquet",
+            TAGGERS_CHANNEL,
+            wildcards.dataset,
+            shift=wildcards.shift,
+        ),
+        model="results/taggers/{tagger}/{seed}/model.safetensors",
+        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+        code=sources("lhcml.taggers.score_network"),
+        family=family_sources,
+    output:
+        scores="results/taggers/{tagger}/{seed}/scores/{dataset}/{shift}.parquet",
+    log:
+        "results/logs/taggers/score_network/{tagger}_{seed}_{dataset}_{shift}.log",
+    benchmark:
+        "results/benchmarks/taggers/score_network/{tagger}_{seed}_{dataset}_{shift}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(lambda block: not is_bdt(block)),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500, 2),
+        runtime=60,
+    shell:
+        "python -m lhcml.taggers.score_network --model {input.model:q} --meta {input.meta:q} "
+        "--features {input.features:q} --threads {threads} --output {output.scores:q} > {log:q} 2>&1"
+
+
+rule compute_metrics:
+    """Compute AUC, accuracy and background rejection of one training on the test split.
+
+    Definitions of arXiv:1902.09914, with bootstrap and statistical errors; see docs/taggers.md.
+    Wildcards: {tagger} a tagger, {seed} its seed.
+    """
+    input:
+        signal=tagger_scores("signal"),
+        background=tagger_scores("background"),
+        code=sources("lhcml.taggers.compute_metrics"),
+    output:
+        metrics="results/taggers/{tagger}/{seed}/metrics.json",
+    log:
+        "results/logs/taggers/compute_metrics/{tagger}_{seed}.log",
+    benchmark:
+        "results/benchmarks/taggers/compute_metrics/{tagger}_{seed}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(500, 10),
+        runtime=30,
+    params:
+        replicas=config["taggers"]["bootstrap"],
+        # the same replicas for all taggers and seeds, so that their differences are not the bootstrap's
+        seed=derive_seed(config["seed"], "compute_metrics"),
+    shell:
+        "python -m lhcml.taggers.compute_metrics --signal {input.signal:q} --background {input.background:q} --split test "
+        "--replicas {params.replicas} --seed {params.seed} --output {output.metrics:q} > {log:q} 2>&1"
