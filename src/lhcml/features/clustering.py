@@ -1,0 +1,151 @@
+"""Reclustering of the constituents of one jet, compiled.
+
+A jet has tens of particles, where building FastJet's objects costs more than the clustering itself. The kernel here is
+the nearest-neighbour algorithm of FastJet (arXiv:hep-ph/0512210) without tiles and without a beam: everything ends in one
+jet, which is FastJet's result for a radius larger than the jet.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from lhcml.features.kinematics import TWO_PI, FloatArray, IntArray, distance2, rapidity
+
+CAMBRIDGE_AACHEN = 0
+KT = 1
+
+
+@njit(cache=True)
+def four_momenta(pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray) -> FloatArray:
+    """Return the nodes of a clustering tree with its leaves filled.
+
+    Parameters
+    ----------
+    pt, eta, phi, mass : arrays of shape (n,)
+        Constituents in GeV and rad.
+
+    Returns
+    -------
+    array of shape (max(2 n - 1, 0), 7)
+        Columns px, py, pz, energy, pt, rapidity, azimuth in [0, 2 pi); the first n rows are the constituents, the
+        others are left for the merges.
+    """
+    n = pt.shape[0]
+    nodes = np.zeros((max(2 * n - 1, 0), 7))
+    for i in range(n):
+        px, py, pz = pt[i] * math.cos(phi[i]), pt[i] * math.sin(phi[i]), pt[i] * math.sinh(eta[i])
+        energy = math.sqrt((pt[i] * math.cosh(eta[i])) ** 2 + mass[i] ** 2)
+        nodes[i, 0], nodes[i, 1], nodes[i, 2], nodes[i, 3], nodes[i, 4] = px, py, pz, energy, pt[i]
+        nodes[i, 5] = rapidity(px, py, pz, energy)
+        nodes[i, 6] = phi[i] % TWO_PI
+    return nodes
+
+
+@njit(cache=True)
+def merge_nodes(nodes: FloatArray, first: int, second: int, new: int, winner_takes_all: bool) -> None:
+    """Write the recombination of two nodes into a third.
+
+    E-scheme: the four-momenta add. Winner-take-all: the transverse momenta add and the direction is that of the harder
+    one (arXiv:1310.7584, arXiv:1401.2158); such a node has no four-momentum.
+    """
+    if winner_takes_all:
+        harder = first if nodes[first, 4] >= nodes[second, 4] else second
+        nodes[new, 4] = nodes[first, 4] + nodes[second, 4]
+        nodes[new, 5], nodes[new, 6] = nodes[harder, 5], nodes[harder, 6]
+        return
+    for column in range(4):
+        nodes[new, column] = nodes[first, column] + nodes[second, column]
+    px, py = nodes[new, 0], nodes[new, 1]
+    nodes[new, 4] = math.sqrt(px * px + py * py)
+    nodes[new, 5] = rapidity(px, py, nodes[new, 2], nodes[new, 3])
+    nodes[new, 6] = math.atan2(py, px) % TWO_PI
+
+
+@njit(cache=True)
+def cluster(
+    nodes: FloatArray, n: int, algorithm: int, winner_takes_all: bool, children: IntArray, axes: FloatArray
+) -> None:
+    """Cluster n constituents into one jet and note the tree on the way.
+
+    Parameters
+    ----------
+    nodes : array of shape (2 n - 1, 7)
+        From `four_momenta`; rows n and later are filled, in the order of the merges, the whole jet last.
+    n : int
+        Number of constituents.
+    algorithm : int
+        `CAMBRIDGE_AACHEN`, which merges the closest pair (hep-ph/9707323), or `KT`, the pair of least
+        min(pt_i, pt_j)² ΔR_ij² (hep-ph/9305266).
+    winner_takes_all : bool
+        Recombination, see `merge_nodes`.
+    children : array of shape (n - 1, 2), int
+        Filled with the two nodes that merge k joined into node n + k, the harder one (by pt) first.
+    axes : array of shape (a, a, 2)
+        Filled with rapidity and azimuth of the exclusive jets: `axes[N - 1, :N]` when N are left, for N up to a.
+        Left as it is where N > n.
+    """
+    slot_node = np.arange(n)
+    y, phi, pt2 = np.empty(n), np.empty(n), np.empty(n)
+    neighbour, near = np.zeros(n, np.int64), np.full(n, np.inf)
+    for i in range(n):
+        y[i], phi[i] = nodes[i, 5], nodes[i, 6]
+        pt2[i] = nodes[i, 4] ** 2 if algorithm == KT else 1.0
+        for j in range(i):
+            d2 = distance2(y[i], phi[i], y[j], phi[j])
+            if d2 < near[i]:
+                near[i], neighbour[i] = d2, j
+            if d2 < near[j]:
+                near[j], neighbour[j] = d2, i
+
+    for left in range(n, 0, -1):
+        if left <= axes.shape[0]:
+            for a in range(left):
+                axes[left - 1, a, 0], axes[left - 1, a, 1] = y[a], phi[a]
+        if left == 1:
+            break
+
+        # the pair of least distance is among the pairs of geometric neighbours (arXiv:hep-ph/0512210)
+        best, i = np.inf, 0
+        for a in range(left):
+            d = near[a] * min(pt2[a], pt2[neighbour[a]])
+            if d < best:
+                best, i = d, a
+        j = neighbour[i]
+        if j < i:
+            i, j = j, i
+
+        new = 2 * n - left
+        first, second = slot_node[i], slot_node[j]
+        if nodes[first, 4] < nodes[second, 4]:
+            first, second = second, first
+        children[new - n, 0], children[new - n, 1] = first, second
+        merge_nodes(nodes, first, second, new, winner_takes_all)
+
+        # the new node takes slot i; the last slot moves into j
+        last = left - 1
+        slot_node[i], y[i], phi[i] = new, nodes[new, 5], nodes[new, 6]
+        pt2[i] = nodes[new, 4] ** 2 if algorithm == KT else 1.0
+        slot_node[j], y[j], phi[j], pt2[j] = slot_node[last], y[last], phi[last], pt2[last]
+        near[j], neighbour[j] = near[last], neighbour[last]
+        near[i] = np.inf
+        for a in range(last):
+            if a == i:
+                continue
+            lost = neighbour[a] == i or neighbour[a] == j
+            if neighbour[a] == last and not lost:
+                neighbour[a] = j
+            d2 = distance2(y[a], phi[a], y[i], phi[i])
+            if d2 < near[i]:
+                near[i], neighbour[i] = d2, a
+            if lost:
+                near[a] = np.inf
+                for b in range(last):
+                    if b != a:
+                        other = distance2(y[a], phi[a], y[b], phi[b])
+                        if other < near[a]:
+                            near[a], neighbour[a] = other, b
+            elif d2 < near[a]:
+                near[a], neighbour[a] = d2, i

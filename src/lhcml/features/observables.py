@@ -1,0 +1,109 @@
+"""Observables of one jet, compiled: angularities, N-subjettiness, energy correlators.
+
+z_i is the share of constituent i in the scalar sum of transverse momenta, distances are in rapidity and azimuth, and R0
+is the radius of the jet. All definitions have beta = 1 unless they say otherwise, and give 0 where a jet has too few
+constituents to define them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from lhcml.features.kinematics import FloatArray, distance2
+
+# Sums of products of non-negative numbers may be reordered, which lets the compiler use vector instructions.
+REORDER = {"reassoc", "contract", "nsz", "nnan", "ninf"}
+
+
+@njit(cache=True)
+def momentum_dispersion(pt: FloatArray) -> float:
+    """Return pTD = sqrt(sum pt²) / sum pt (CMS, arXiv:1409.3072): 1 for one particle. Not collinear safe."""
+    total = pt.sum()
+    return math.sqrt((pt * pt).sum()) / total if total > 0.0 else 0.0
+
+
+@njit(cache=True)
+def angularity(pt: FloatArray, y: FloatArray, phi: FloatArray, axis_y: float, axis_phi: float, beta: float) -> float:
+    """Return the sum of pt_i ΔR(i, axis)^beta over the sum of pt_i, in rad^beta.
+
+    Divided by R0^beta it is the angularity lambda^1_beta (arXiv:1408.3122).
+    """
+    total = pt.sum()
+    if total <= 0.0:
+        return 0.0
+    value = 0.0
+    for i in range(pt.shape[0]):
+        value += pt[i] * distance2(y[i], phi[i], axis_y, axis_phi) ** (0.5 * beta)
+    return value / total
+
+
+@njit(cache=True)
+def nsubjettiness(pt: FloatArray, y: FloatArray, phi: FloatArray, axes: FloatArray) -> float:
+    """Return tau_N times R0: the sum of pt_i min_a ΔR(i, a) over the sum of pt_i (arXiv:1011.2268), in rad.
+
+    Parameters
+    ----------
+    pt, y, phi : arrays of shape (n,)
+        Constituents, pt in GeV.
+    axes : array of shape (N, 2)
+        Rapidity and azimuth of the axes.
+    """
+    total = pt.sum()
+    if total <= 0.0:
+        return 0.0
+    value = 0.0
+    for i in range(pt.shape[0]):
+        nearest = np.inf
+        for a in range(axes.shape[0]):
+            nearest = min(nearest, distance2(y[i], phi[i], axes[a, 0], axes[a, 1]))
+        value += pt[i] * math.sqrt(nearest)
+    return value / total
+
+
+@njit(cache=True, fastmath=REORDER)
+def energy_correlators(pt: FloatArray, y: FloatArray, phi: FloatArray) -> tuple[float, float, float, float]:
+    """Return the energy correlation functions e2, 3e3, 2e3 and 1e3 for beta = 1.
+
+    e2 is the sum over pairs of z_i z_j theta_ij; v_e3 the sum over triplets of z_i z_j z_k times the product of the v
+    smallest of the three angles, so that 3e3 is the e3 of arXiv:1305.0007 and arXiv:1409.6298, and 2e3 and 1e3 are those
+    of arXiv:1609.07483. Exact; n³/6 terms, summed by vector instructions.
+
+    Parameters
+    ----------
+    pt, y, phi : arrays of shape (n,)
+        Constituents, pt in GeV.
+    """
+    n = pt.shape[0]
+    total = pt.sum()
+    if total <= 0.0:
+        return 0.0, 0.0, 0.0, 0.0
+    z = pt / total
+    theta = np.empty((n, n))
+    for i in range(n):
+        for j in range(i, n):
+            theta[i, j] = theta[j, i] = math.sqrt(distance2(y[i], phi[i], y[j], phi[j]))
+    e2, e3_all, e3_two, e3_one = 0.0, 0.0, 0.0, 0.0
+    for i in range(n):
+        row_i = theta[i]
+        for j in range(i + 1, n):
+            row_j = theta[j]
+            ij = row_i[j]
+            sum_all, sum_two, sum_one = 0.0, 0.0, 0.0
+            for k in range(j + 1, n):
+                ik, jk = row_i[k], row_j[k]
+                low, high = min(ik, jk), max(ik, jk)
+                least = min(ij, low)
+                # the middle one of three is max(min(a, b), min(c, max(a, b)))
+                middle = max(low, min(ij, high))
+                sum_all += z[k] * ik * jk
+                sum_two += z[k] * least * middle
+                sum_one += z[k] * least
+            zz = z[i] * z[j]
+            e2 += zz * ij
+            e3_all += zz * ij * sum_all
+            e3_two += zz * sum_two
+            e3_one += zz * sum_one
+    return e2, e3_all, e3_two, e3_one

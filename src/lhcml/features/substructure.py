@@ -1,0 +1,124 @@
+"""Substructure of many jets at once: the kernels for one jet, run over all jets in parallel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from lhcml.features.clustering import CAMBRIDGE_AACHEN, KT, cluster, four_momenta
+from lhcml.features.kinematics import FloatArray, IntArray
+from lhcml.features.lund import lund_declusterings, soft_drop
+from lhcml.features.observables import angularity, energy_correlators, momentum_dispersion, nsubjettiness
+
+# Columns of the result of `jet_observables`, in its order.
+OBSERVABLES = (
+    "jet_ptd", "jet_width", "jet_lha", "jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4", "jet_tau21", "jet_tau32",
+    "jet_tau43", "jet_c2", "jet_d2", "jet_n2", "jet_m2", "jet_msoftdrop", "jet_zg", "jet_rg",
+)  # fmt: skip
+LUND_VALUES = ("lund_ln_delta", "lund_ln_kt", "lund_ln_z", "lund_psi", "lund_ln_m")
+MOST_AXES = 4
+
+
+@njit(cache=True)
+def ratio(numerator: float, denominator: float) -> float:
+    """Return a ratio, 0 where the denominator is 0 (too few constituents)."""
+    return numerator / denominator if denominator > 0.0 else 0.0
+
+
+@njit(cache=True)
+def one_jet(
+    nodes: FloatArray, n: int, radius: float, zcut: float, beta: float, row: FloatArray, values: FloatArray,
+    parent: IntArray, depth: IntArray,
+) -> None:  # fmt: skip
+    """Fill the observables and the declusterings of one jet of n >= 1 constituents."""
+    pt, y, phi = nodes[:n, 4].copy(), nodes[:n, 5].copy(), nodes[:n, 6].copy()
+    children = np.empty((n - 1, 2), np.int64)
+    axes = np.empty((MOST_AXES, MOST_AXES, 2))
+    no_axes = np.empty((0, 0, 2))
+
+    row[0] = momentum_dispersion(pt)
+
+    cluster(nodes, n, KT, True, children, axes)
+    for count in range(1, MOST_AXES + 1):
+        tau = 0.0 if count >= n else nsubjettiness(pt, y, phi, axes[count - 1, :count]) / radius
+        row[2 + count] = tau
+    for count in range(1, MOST_AXES):
+        row[6 + count] = ratio(row[3 + count], row[2 + count])
+
+    e2, e3_all, e3_two, e3_one = energy_correlators(pt, y, phi)
+    row[10], row[11] = ratio(e3_all, e2**2), ratio(e3_all, e2**3)
+    row[12], row[13] = ratio(e3_two, e2**2), ratio(e3_one, e2)
+
+    # recoil moves the axis of the summed momenta, to which an angularity of beta < 1 is sensitive: hence the other axis
+    cluster(nodes, n, CAMBRIDGE_AACHEN, True, children, axes)
+    row[2] = angularity(pt, y, phi, axes[0, 0, 0], axes[0, 0, 1], 0.5) / math.sqrt(radius)
+
+    cluster(nodes, n, CAMBRIDGE_AACHEN, False, children, no_axes)
+    whole = 2 * n - 2
+    row[1] = angularity(pt, y, phi, nodes[whole, 5], nodes[whole, 6], 1.0) / radius
+    row[14], row[15], row[16] = soft_drop(nodes, children, n, zcut, beta, radius)
+    lund_declusterings(nodes, children, n, values, parent, depth)
+
+
+@njit(cache=True, parallel=True)
+def all_jets(
+    offsets: IntArray, pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray, radius: float, zcut: float,
+    beta: float, lund_offsets: IntArray, table: FloatArray, values: FloatArray, parent: IntArray, depth: IntArray,
+) -> None:  # fmt: skip
+    """Run `one_jet` over all jets, in as many threads as numba has."""
+    for jet in prange(offsets.shape[0] - 1):
+        begin, end = offsets[jet], offsets[jet + 1]
+        if end > begin:
+            nodes = four_momenta(pt[begin:end], eta[begin:end], phi[begin:end], mass[begin:end])
+            rows = slice(lund_offsets[jet], lund_offsets[jet + 1])
+            one_jet(nodes, end - begin, radius, zcut, beta, table[jet], values[rows], parent[rows], depth[rows])
+
+
+def jet_observables(
+    counts: IntArray, pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray, *, radius: float, zcut: float,
+    beta: float,
+) -> tuple[FloatArray, IntArray, FloatArray, IntArray, IntArray]:  # fmt: skip
+    """Return the substructure of jets given by their constituents.
+
+    Parameters
+    ----------
+    counts : array of shape (jets,), int
+        Number of constituents of each jet.
+    pt, eta, phi, mass : arrays of shape (sum of counts,)
+        Constituents, jet after jet, in GeV and rad; pt > 0.
+    radius : float
+        Radius R0 of the jets.
+    zcut, beta : float
+        Soft-drop condition z > zcut (ΔR / R0)^beta.
+
+    Returns
+    -------
+    table : array of shape (jets, 17)
+        The columns `OBSERVABLES`; a jet without constituents has 0 in all of them.
+    lund_counts : array of shape (jets,), int
+        Number of declusterings of each jet: one fewer than constituents, 0 without any.
+    values : array of shape (sum of lund_counts, 5)
+        The columns `LUND_VALUES`.
+    parent, depth : arrays of shape (sum of lund_counts,), int
+        See `lund_declusterings`.
+
+    Raises
+    ------
+    ValueError
+        If a constituent has no positive, finite pt or a momentum that is not finite.
+    """
+    flat = [np.ascontiguousarray(values, dtype=np.float64) for values in (pt, eta, phi, mass)]
+    if not all(np.isfinite(values).all() for values in flat) or (flat[0] <= 0.0).any():
+        raise ValueError("constituents must have pt > 0 and finite momenta")
+    counts = np.asarray(counts, dtype=np.int64)
+    lund_counts = np.maximum(counts - 1, 0)
+    offsets, lund_offsets = (np.concatenate([[0], np.cumsum(c)]).astype(np.int64) for c in (counts, lund_counts))
+    total = int(lund_offsets[-1])
+    table = np.zeros((len(counts), len(OBSERVABLES)))
+    values = np.empty((total, len(LUND_VALUES)))
+    parent, depth = np.empty(total, np.int64), np.empty(total, np.int64)
+    # the same types at each call: another signature would be compiled anew
+    all_jets(offsets, *flat, float(radius), float(zcut), float(beta), lund_offsets, table, values, parent, depth)
+    return table, lund_counts, values, parent, depth

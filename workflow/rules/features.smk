@@ -1,0 +1,115 @@
+# Features of the selected jets: observables, constituents, Lund declusterings.
+FEATURES_PLOTS = ["observables", "multiplicity", "lund_planes"]
+FEATURES_TARGETS = expand(
+    "results/features/plots/{channel}_{plot}.png",
+    channel=config["features"]["plots"],
+    plot=FEATURES_PLOTS,
+)
+
+
+def feature_settings(wildcards) -> str:
+    """Params function: the features section without its plots, with the jets of the channel."""
+    jets = config["channels"][wildcards.channel]["selection"]["jets"]
+    settings = {key: value for key, value in config["features"].items() if key != "plots"}
+    return as_json(settings | {"jet": jets["collection"], "radius": jets["radius"]})
+
+
+def nominal_features(wildcards) -> list[str]:
+    """Input function: the nominal feature files of all datasets of a channel."""
+    pattern = "results/features/{channel}/{dataset}/nominal/{chunk}.parquet"
+    return [
+        path
+        for dataset in datasets(wildcards.channel)
+        for path in per_chunk(pattern, wildcards.channel, dataset)
+    ]
+
+
+def files_by_dataset(wildcards) -> str:
+    """Params function: the nominal feature files of each dataset of a channel, as JSON."""
+    pattern = "results/features/{channel}/{dataset}/nominal/{chunk}.parquet"
+    return as_json(
+        {
+            dataset: per_chunk(pattern, wildcards.channel, dataset)
+            for dataset in datasets(wildcards.channel)
+        }
+    )
+
+
+rule build_features:
+    """Compute the features of the selected jets of one skim, for one shift.
+
+    Substructure observables (N-subjettiness, energy correlators, soft drop, angularities), constituents with their
+    kinematics relative to the jet, Lund declusterings, and the split into train, validation and test. A kinematic shift
+    scales the constituents with their jet.
+
+    Wildcards: channel, dataset, shift ("nominal", "jesUp", ...), chunk.
+    """
+    input:
+        skim="results/skim/{channel}/{dataset}/{chunk}.root",
+        code=sources("lhcml.features.build_features"),
+    output:
+        features="results/features/{channel}/{dataset}/{shift}/{chunk}.parquet",
+    log:
+        "results/logs/features/build_features/{channel}_{dataset}_{shift}_{chunk}.log",
+    benchmark:
+        "results/benchmarks/features/build_features/{channel}_{dataset}_{shift}_{chunk}.tsv"
+    conda:
+        "../../envs/features.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1200, per_input_mb=10),
+        runtime=30,
+    params:
+        config=feature_settings,
+    shell:
+        "python -m lhcml.features.build_features --input {input.skim:q} --shift {wildcards.shift:q} "
+        "--config {params.config:q} --threads {threads} --output {output.features:q} > {log:q} 2>&1"
+
+
+rule plot_features:
+    """Draw the features of all datasets of a channel, nominal, each dataset normalised to one.
+
+    Distributions of the main observables, of the multiplicity, and the average primary Lund planes side by side.
+
+    Wildcards: channel.
+    """
+    input:
+        features=nominal_features,
+        code=sources("lhcml.features.plot_features"),
+    output:
+        observables=report(
+            "results/features/plots/{channel}_observables.png",
+            caption="../report/features/observables.rst",
+            category="Features",
+            labels={"channel": "{channel}", "shows": "observables"},
+        ),
+        multiplicity=report(
+            "results/features/plots/{channel}_multiplicity.png",
+            caption="../report/features/multiplicity.rst",
+            category="Features",
+            labels={"channel": "{channel}", "shows": "multiplicity"},
+        ),
+        lund_planes=report(
+            "results/features/plots/{channel}_lund_planes.png",
+            caption="../report/features/lund_planes.rst",
+            category="Features",
+            labels={"channel": "{channel}", "shows": "Lund planes"},
+        ),
+        pdf=expand("results/features/plots/{{channel}}_{plot}.pdf", plot=FEATURES_PLOTS),
+    log:
+        "results/logs/features/plot_features/{channel}.log",
+    benchmark:
+        "results/benchmarks/features/plot_features/{channel}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000, per_input_mb=10),
+        runtime=20,
+    params:
+        files=files_by_dataset,
+        label=lambda wildcards: config["channels"][wildcards.channel]["label"],
+    shell:
+        "python -m lhcml.features.plot_features --features {params.files:q} --label {params.label:q} "
+        "--observables {output.observables:q} --multiplicity {output.multiplicity:q} "
+        "--lund-planes {output.lund_planes:q} > {log:q} 2>&1"
