@@ -26,8 +26,10 @@ venv: .venv/.done
 envs: venv
 	$(ACTIVATE) && snakemake --cores $(CORES) $(CONFIGFILES) --conda-create-envs-only
 
+# a real conda refuses to create over an environment; the project's own does nothing if the file has not changed
 test-env: venv
-	$(ACTIVATE) && bash workflow/setup_test_env.sh .test-env
+	$(ACTIVATE) && action=create; [ ! -e .test-env/conda-meta/history ] || action="update --prune"; \
+	  conda env $$action --file envs/test.yaml --prefix .test-env
 
 lint: venv test-env
 	$(ACTIVATE) && ruff check . && ruff format --check .
@@ -43,4 +45,4 @@ docs: venv
 	$(ACTIVATE) && python workflow/write_reference.py
 
 clean:
-	rm -rf results/*/ results/report.zip .snakemake .venv .test-env .numba-cache
+	rm -rf results/*/ results/report.zip .snakemake .venv .test-env* .numba-cache

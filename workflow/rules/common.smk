@@ -1,8 +1,9 @@
 # What the rules of several stages share.
 import json
 
+# Environments belong to the workflow: without cached bytecode the imports of a job take seconds more, so it is allowed.
 shell.prefix(
-    "set -euo pipefail; "
+    "set -euo pipefail; unset PYTHONDONTWRITEBYTECODE; "
     f"export PYTHONPATH={str(ROOT / 'src')!r} NUMBA_CACHE_DIR={str(ROOT / '.numba-cache')!r} PYTHONHASHSEED=0; "
 )
 

@@ -1,0 +1,114 @@
+"""What each switch of the configuration puts into or takes out of the graph of jobs; dry runs only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from workflow_runs import Checkout
+
+QUICK = ("--configfile", "config/quick.yaml")
+
+
+def test_the_default_run_has_every_stage(checkout: Checkout) -> None:
+    planned = checkout.planned()
+    assert planned["train_bdt"] == planned["train_network"] == 3
+    for rule in ("generate_events", "skim_events", "build_features", "fit_workspace", "scan_limit", "make_report"):
+        assert planned[rule] >= 1
+
+
+def test_overlays_merge_over_the_default(checkout: Checkout) -> None:
+    full = checkout.planned("--configfile", "config/full.yaml")
+    assert full["generate_events"] > checkout.planned()["generate_events"] > checkout.planned(*QUICK)["generate_events"]
+
+
+def test_a_single_target_plans_its_own_chain_only(checkout: Checkout) -> None:
+    planned = checkout.planned("results/skim/toptag/cutflow.json")
+    assert set(planned) == {"generate_events", "skim_events", "merge_cutflow"}
+
+
+def test_number_of_chunks_follows_events_and_chunk_size(checkout: Checkout) -> None:
+    overlay = checkout.overlay(
+        {
+            "samples": {"events_per_chunk": 100},
+            "channels": {"toptag": {"datasets": {"top": {"events": 201}, "qcd": {"events": 200}}}},
+        }
+    )
+    target = [f"results/samples/toptag/{chunk}.root" for chunk in ("top/0", "top/2", "qcd/1")]
+    assert checkout.planned("--configfile", overlay, "--", *target)["generate_events"] == 3
+    # top has three chunks and qcd two, of which 3 + 2 are read by the cutflow, beside the other datasets
+    planned = checkout.planned("--configfile", overlay, "--", "results/features/toptag/top/nominal/2.parquet")
+    assert planned == {"generate_events": 1, "skim_events": 1, "build_features": 1}
+
+
+def test_no_displays(checkout: Checkout) -> None:
+    planned = checkout.planned("--configfile", checkout.overlay({"report": {"displays": 0}}))
+    assert "plot_events" not in planned
+    assert "plot_jets" not in planned
+
+
+def test_seeds_multiply_the_trainings(checkout: Checkout) -> None:
+    planned = checkout.planned("--configfile", checkout.overlay({"taggers": {"seeds": [1, 2, 3, 4, 5]}}))
+    assert planned["train_bdt"] == planned["train_network"] == 5
+
+
+def test_a_tagger_set_to_null_is_gone(checkout: Checkout) -> None:
+    planned = checkout.planned("--configfile", checkout.overlay({"taggers": {"models": {"pfn": None}}}))
+    assert "train_network" not in planned
+    assert planned["train_bdt"] == 3
+
+
+def test_a_channel_set_to_null_is_gone(checkout: Checkout) -> None:
+    before = checkout.planned()["skim_events"]
+    gone = checkout.overlay({"channels": {"dijet": None, "zjets": None, "trigger": None}})
+    assert 0 < checkout.planned("--configfile", gone)["skim_events"] < before
+
+
+def test_no_measurement(checkout: Checkout) -> None:
+    overlay = checkout.overlay({"inference": {"measurements": {"boosted_top": None}}})
+    planned = checkout.planned("--configfile", overlay)
+    assert "fit_workspace" not in planned
+    assert "build_workspace" not in planned
+    assert "train_bdt" in planned
+
+
+def test_a_given_workspace_is_fitted_without_events(checkout: Checkout) -> None:
+    (checkout.folder / "given.json").write_text("{}")
+    overlay = checkout.overlay({"inference": {"measurements": {"given": {"workspace": "given.json"}}}})
+    planned = checkout.planned("--configfile", overlay, "--", "results/inference/given/fit.json")
+    assert set(planned) == {"fit_workspace"}
+
+
+def test_files_are_read_where_they_are(checkout: Checkout) -> None:
+    for name in ("b.root", "a.root"):
+        (checkout.folder / name).touch()
+    datasets = {"mine": {"files": ["*.root"], "cross_section": 1.0}}
+    overlay = checkout.overlay({"channels": {"own": {"datasets": datasets}}})
+    planned = checkout.planned("--configfile", overlay, "--", "results/skim/own/cutflow.json")
+    assert planned == {"skim_events": 2, "merge_cutflow": 1}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ({"sead": 3}, "did you mean 'seed'?"),
+        ({"taggers": {"signal": ["tob"]}}, "did you mean 'top'?"),
+        ({"samples": {"events_per_chunk": -1}}, "samples.events_per_chunk: -1 is less than the minimum"),
+    ],
+)
+def test_a_bad_configuration_stops_before_any_job(checkout: Checkout, overlay: dict, message: str) -> None:
+    output = checkout.run("--cores", "1", "--configfile", checkout.overlay(overlay), check=False)
+    assert message in output
+    assert "Traceback" not in output
+    assert not (checkout.folder / "results/samples").exists()
+
+
+def test_every_rule_is_documented_logged_and_benchmarked() -> None:
+    import re
+
+    for path in sorted((Path(__file__).parents[2] / "workflow/rules").glob("*.smk")):
+        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), flags=re.DOTALL | re.MULTILINE):
+            for needed in ('    """', "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "code=sources("):
+                # the report archive is made by Snakemake itself, not by a module
+                if (name, needed) != ("make_report", "code=sources("):
+                    assert needed in body, f"{name} in {path.name} lacks {needed}"

@@ -1,0 +1,118 @@
+"""The quick configuration, run to its end through Snakemake with the real environments."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import pytest
+from workflow_runs import NOTHING, Checkout
+
+from lhcml.common.files import read_parquet
+
+pytestmark = pytest.mark.workflow
+QUICK = ("--configfile", "config/quick.yaml")
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_all_results_are_there(quick_run: Checkout) -> None:
+    results = quick_run.folder / "results"
+    entries = {entry["tagger"]: entry for entry in load(results / "taggers/comparison.json")}
+    assert set(entries) == {"xgboost", "pfn"}
+    for entry in entries.values():
+        # even a few hundred jets of each class are told apart far better than by chance
+        assert 0.7 < entry["auc"] < 1
+        assert entry["n_train"] > 0
+        assert entry["n_test"] > 0
+        assert entry["published"]["source"]
+    fit = load(results / "inference/boosted_top/fit.json")
+    assert fit["valid"]
+    assert fit["poi"]["uncertainty"] > 0
+    assert {"workspace.json", "limit.json"} <= {path.name for path in (results / "inference/boosted_top").iterdir()}
+    assert "boosted_top" in (results / "report/summary.txt").read_text()
+
+
+def test_the_report_opens_without_network(quick_run: Checkout) -> None:
+    with zipfile.ZipFile(quick_run.folder / "results/report.zip") as archive:
+        names = archive.namelist()
+        page = archive.read(next(name for name in names if name.endswith("report.html"))).decode()
+    assert sum(name.endswith(".png") for name in names) >= 10
+    # no script or style sheet is fetched from elsewhere
+    assert 'src="http' not in page
+    assert '<link rel="stylesheet" href="http' not in page
+
+
+def test_there_is_a_pdf_beside_every_plot(quick_run: Checkout) -> None:
+    plots = list((quick_run.folder / "results").glob("*/**/*.png"))
+    assert len(plots) >= 10
+    for path in plots:
+        assert path.with_suffix(".pdf").stat().st_size > 1000, path
+
+
+def test_logs_start_with_what_repeats_the_job(quick_run: Checkout) -> None:
+    logs = [path for path in (quick_run.folder / "results/logs").rglob("*.log") if path.name != "make_report.log"]
+    assert len(logs) > 20
+    for path in logs:
+        head = path.read_text()[:20000]
+        for needed in ("command: PYTHONPATH=", "versions: python", "git: ", "host: "):
+            assert needed in head, f"{path} lacks {needed}"
+
+
+def test_nothing_is_left_to_do_and_no_temporary_file(quick_run: Checkout) -> None:
+    assert NOTHING in quick_run.run("-n", "--cores", "2", *QUICK)
+    assert not list((quick_run.folder / "results").rglob("*.part*"))
+
+
+def without_times(value: Any) -> Any:
+    """Return a result without what a repetition may change: durations, hosts, versions of the source tree."""
+    if isinstance(value, dict):
+        drop = ("seconds", "host", "git", "time")
+        return {key: without_times(item) for key, item in value.items() if not any(word in key for word in drop)}
+    return [without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def test_a_killed_run_resumes_on_one_core_to_identical_results(
+    quick_run: Checkout, tmp_path_factory: pytest.TempPathFactory, snakemake_bin: Path
+) -> None:
+    """One run shows both: `--cores 1` gives what `--cores 2` gave, and a kill in mid-run changes nothing."""
+    other = Checkout(tmp_path_factory.mktemp("killed"), snakemake_bin)
+    process = other.start("--cores", "1", *QUICK)
+    skims = other.folder / "results/skim/toptag"
+    deadline = time.monotonic() + 600
+    # killed when the first skims are there and others are being made
+    while len(list(skims.rglob("*.root"))) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = {path: path.stat().st_mtime_ns for path in skims.rglob("[0-9]*.root")}
+    assert len(done) >= 2
+    assert not (other.folder / "results/report.zip").exists()
+
+    # a SIGKILL leaves Snakemake's lock behind; the documented way out:
+    other.run("--unlock", *QUICK)
+    other.run("--cores", "1", *QUICK)
+    # the job in flight is made again, what was whole is not
+    kept = sum(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
+    assert kept >= len(done) - 1
+
+    first, second = quick_run.folder / "results", other.folder / "results"
+    for pattern in ("skim/*/cutflow.json", "taggers/comparison.json", "taggers/*/*/metrics.json"):
+        for path in sorted(first.glob(pattern)):
+            assert without_times(load(path)) == without_times(load(second / path.relative_to(first))), path
+    for pattern in ("inference/*/workspace.json", "inference/*/fit.json", "inference/*/limit.json"):
+        for path in sorted(first.glob(pattern)):
+            assert without_times(load(path)) == without_times(load(second / path.relative_to(first))), path
+    tables = [*first.glob("features/**/*.parquet"), *first.glob("taggers/*/*/scores/**/*.parquet")]
+    assert len(tables) > 10
+    for path in tables:
+        ours, theirs = read_parquet(path), read_parquet(second / path.relative_to(first))
+        assert ak.array_equal(ours, theirs, equal_nan=True), path

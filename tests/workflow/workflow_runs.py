@@ -1,0 +1,75 @@
+"""Calls of Snakemake on copies of the checkout, and what they print, for the workflow tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NOTHING = "Nothing to be done"
+
+
+def copy_checkout(target: Path) -> Path:
+    """Copy the files that git tracks or would track, as a fresh clone holds them."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target / name)
+    return target
+
+
+def snakemake_environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a user who activated `.venv`, with environments shared among the copies."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CONDA", "OMP_"))}
+    environment["PATH"] = f"{folder}{os.pathsep}{environment['PATH']}"
+    environment["SNAKEMAKE_CONDA_PREFIX"] = str(ROOT / ".snakemake/conda")
+    return environment
+
+
+class Checkout:
+    """A copy of the checkout in which Snakemake is run."""
+
+    def __init__(self, folder: Path, snakemake_bin: Path) -> None:
+        self.folder = copy_checkout(folder)
+        self.environment = snakemake_environment(snakemake_bin)
+        self.command = str(snakemake_bin / "snakemake")
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start Snakemake in a session of its own, so that it can be killed with all its jobs."""
+        return subprocess.Popen(
+            [self.command, *arguments], cwd=self.folder, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        """Run Snakemake and return all it printed; a failure raises with that text if `check`."""
+        process = self.start(*arguments)
+        output, _ = process.communicate()
+        if check and process.returncode:
+            raise AssertionError(f"snakemake {' '.join(arguments)} failed:\n{output}")
+        if not check:
+            assert process.returncode, f"snakemake {' '.join(arguments)} should have failed:\n{output}"
+        return output
+
+    def overlay(self, values: Mapping[str, Any], name: str = "overlay.yaml") -> str:
+        """Write a configuration overlay and return its path."""
+        (self.folder / name).write_text(yaml.safe_dump(dict(values)))
+        return name
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Return rule -> number of jobs of a dry run; empty if there is nothing to do."""
+        output = self.run("-n", "--cores", "2", *arguments)
+        if NOTHING in output:
+            return {}
+        table = output.split("Job stats:")[1]
+        found = re.findall(r"^(\w+) +(\d+)$", table.split("total")[0], flags=re.MULTILINE)
+        return {rule: int(count) for rule, count in found if rule not in ("all", "default")}
