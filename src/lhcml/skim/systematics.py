@@ -1,0 +1,183 @@
+"""Shifts of jets, missing momentum and weights, all made in one pass over the events.
+
+Jet energy scale: pT and mass times ``1 ± u`` with a flat relative uncertainty u.
+
+Jet energy resolution, after the scale-factor method of CMS (arXiv:1607.03663): with a scale factor s, a jet
+matched to a generated jet gets ``pT' = pT_gen + s (pT - pT_gen)``; an unmatched one gets
+``pT' = pT (1 + sigma N(0, 1) sqrt(max(s^2 - 1, 0)))``, where ``sigma(pT)^2 = (n/pT)^2 + s_t^2/pT + c^2``. The normal random
+number is a hash of run, luminosity block, event and jet, so it is the same in every run, chunk and shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+KINEMATIC_SHIFTS = ("jesUp", "jesDown", "jerUp", "jerDown")
+# position in NanoAOD's PSWeight, relative to the nominal weight
+SHOWER_WEIGHTS = {"isrUp": 0, "fsrUp": 1, "isrDown": 2, "fsrDown": 3}
+WEIGHT_SHIFTS = tuple(SHOWER_WEIGHTS)
+# a generated jet further from the jet's pT than this many resolutions is not its origin
+MATCH_RESOLUTIONS = 3.0
+
+
+def delta_phi(a: Any, b: Any) -> Any:
+    """Return the difference of two azimuths in [-pi, pi), rad."""
+    return (a - b + np.pi) % (2 * np.pi) - np.pi
+
+
+def delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
+    """Return the distance in the plane of pseudorapidity and azimuth."""
+    return np.hypot(eta1 - eta2, delta_phi(phi1, phi2))
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit integers (finaliser of SplitMix64, Steele, Lea, Flood 2014); wrap-around is meant."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def hashed_normal(run: ak.Array, block: ak.Array, event: ak.Array, jets: ak.Array) -> ak.Array:
+    """Return a standard normal number for each jet, a function of event identity and position of the jet only.
+
+    Parameters
+    ----------
+    run, block, event : ak.Array
+        Integers per event, shape (events,).
+    jets : ak.Array
+        Any jagged column of the jets, shape (events, var); only its structure is used.
+
+    Returns
+    -------
+    ak.Array
+        float64, shape (events, var); two hashes through the Box-Muller transform.
+    """
+    step = np.uint64(0x9E3779B97F4A7C15)
+    key = np.zeros(len(event), np.uint64)
+    for part in (run, block, event):
+        key = _mix((key ^ ak.to_numpy(part).astype(np.uint64)) + step)
+    counts = ak.to_numpy(ak.num(jets))
+    position = ak.to_numpy(ak.flatten(ak.local_index(jets))).astype(np.uint64)
+    seed = np.repeat(key, counts) + (position + np.uint64(1)) * step
+    first, second = _mix(seed), _mix(seed ^ np.uint64(0xD1B54A32D192ED03))
+    # 53 bits; 1 - u is in (0, 1], so that the logarithm is finite
+    uniform = [(bits >> np.uint64(11)).astype(float) * 2.0**-53 for bits in (first, second)]
+    normal = np.sqrt(-2 * np.log(1 - uniform[0])) * np.cos(2 * np.pi * uniform[1])
+    return ak.unflatten(normal, counts)
+
+
+def resolution(pt: Any, jer: Mapping[str, Any]) -> Any:
+    """Return the relative jet-pT resolution ``sqrt((noise/pT)^2 + stochastic^2/pT + constant^2)``, pT in GeV."""
+    return np.sqrt((jer["noise"] / pt) ** 2 + jer["stochastic"] ** 2 / pt + jer["constant"] ** 2)
+
+
+def match_generated(
+    jets: Mapping[str, ak.Array], generated: Mapping[str, ak.Array], radius: float, jer: Mapping[str, Any]
+) -> ak.Array:
+    """Return the pT of the generated jet that each jet comes from, 0 where there is none.
+
+    The nearest generated jet within half the radius, if its pT is within three resolutions of the jet's.
+
+    Parameters
+    ----------
+    jets, generated : mapping of str to ak.Array
+        Columns "pt" (GeV), "eta", "phi", shape (events, var).
+    radius : float
+        Radius of the jets.
+    jer : mapping
+        Parameters of the resolution.
+
+    Returns
+    -------
+    ak.Array
+        pT in GeV, shape of the jets.
+    """
+    eta, gen_eta = ak.unzip(ak.cartesian([jets["eta"], generated["eta"]], nested=True))
+    phi, gen_phi = ak.unzip(ak.cartesian([jets["phi"], generated["phi"]], nested=True))
+    distance = delta_r(eta, phi, gen_eta, gen_phi)
+    nearest = ak.argmin(distance, axis=2, keepdims=True)
+    near = ak.fill_none(ak.firsts(distance[nearest], axis=2) < radius / 2, False)
+    _, gen_pt = ak.unzip(ak.cartesian([jets["pt"], generated["pt"]], nested=True))
+    gen_pt = ak.fill_none(ak.firsts(gen_pt[nearest], axis=2), 0.0)
+    close = abs(jets["pt"] - gen_pt) < MATCH_RESOLUTIONS * resolution(jets["pt"], jer) * jets["pt"]
+    return ak.where(near & close, gen_pt, 0.0)
+
+
+def resolution_factor(pt: Any, gen_pt: Any, normal: Any, scale: float, jer: Mapping[str, Any]) -> Any:
+    """Return the factor on a jet's pT that turns its resolution into `scale` times what it is.
+
+    Parameters
+    ----------
+    pt, gen_pt : array_like
+        pT of the jets and of the generated jets matched to them (0: none), GeV.
+    normal : array_like
+        Standard normal numbers.
+    scale : float
+        Resolution scale factor s.
+    jer : mapping
+        Parameters of the resolution.
+    """
+    matched = 1 + (scale - 1) * (pt - gen_pt) / pt
+    smeared = 1 + normal * resolution(pt, jer) * np.sqrt(max(scale**2 - 1, 0.0))
+    # a jet cannot turn round
+    return np.maximum(ak.where(gen_pt > 0, matched, smeared), 0.0)
+
+
+def jet_factors(pt: Any, gen_pt: Any, normal: Any, config: Mapping[str, Any], shifts: list[str]) -> dict[str, Any]:
+    """Return the factor on pT and mass of each jet, nominal and per kinematic shift.
+
+    Parameters
+    ----------
+    pt, gen_pt, normal : ak.Array
+        As in `resolution_factor`.
+    config : mapping
+        "jes" (relative uncertainty) and "jer" (resolution and scale factors).
+    shifts : list of str
+        Wanted members of `KINEMATIC_SHIFTS`.
+    """
+    jer = config["jer"]
+    scales = {"jerUp": jer["scale_up"], "jerDown": jer["scale_down"]}
+    jes = {"jesUp": 1 + config["jes"], "jesDown": 1 - config["jes"]}
+    nominal = resolution_factor(pt, gen_pt, normal, jer["scale"], jer)
+    factors = {"nominal": nominal}
+    for shift in shifts:
+        if shift in jes:
+            factors[shift] = nominal * jes[shift]
+        else:
+            factors[shift] = resolution_factor(pt, gen_pt, normal, scales[shift], jer)
+    return factors
+
+
+def shifted_met(
+    met_pt: Any, met_phi: Any, jet_pt: ak.Array, jet_phi: ak.Array, factor: ak.Array
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    """Return pT (GeV) and azimuth (rad) of the missing momentum after the jets' transverse momenta changed by a factor."""
+    change = jet_pt * (factor - 1)
+    x = met_pt * np.cos(met_phi) - ak.to_numpy(ak.sum(change * np.cos(jet_phi), axis=1))
+    y = met_pt * np.sin(met_phi) - ak.to_numpy(ak.sum(change * np.sin(jet_phi), axis=1))
+    return np.hypot(x, y), np.arctan2(y, x)
+
+
+def event_weights(
+    gen_weight: NDArray[np.floating[Any]], ps_weight: ak.Array | None
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """Return the nominal weight of each event and, where the file has the four shower weights, the shifted ones.
+
+    Parameters
+    ----------
+    gen_weight : ndarray
+        Generator weights, shape (events,); ones for collision data.
+    ps_weight : ak.Array or None
+        NanoAOD's PSWeight, shape (events, var): initial-state up, final-state up, initial-state down, final-state down.
+    """
+    gen_weight = gen_weight.astype(np.float64)
+    weights = {"nominal": gen_weight}
+    if ps_weight is not None:
+        table = ak.to_numpy(ps_weight[:, : len(SHOWER_WEIGHTS)])
+        weights |= {shift: gen_weight * table[:, position] for shift, position in SHOWER_WEIGHTS.items()}
+    return weights
