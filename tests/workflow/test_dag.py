@@ -107,7 +107,9 @@ def test_every_rule_is_documented_logged_and_benchmarked() -> None:
     import re
 
     for path in sorted((Path(__file__).parents[2] / "workflow/rules").glob("*.smk")):
-        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), flags=re.DOTALL | re.MULTILINE):
+        for name, body in re.findall(
+            r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), flags=re.DOTALL | re.MULTILINE
+        ):
             for needed in ('    """', "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "code=sources("):
                 # the report archive is made by Snakemake itself, not by a module
                 if (name, needed) != ("make_report", "code=sources("):

@@ -57,7 +57,9 @@ def rules_using(module_path: str) -> set[str]:
     """Return the rules whose module's import closure holds a file."""
     users = set()
     for path in (ROOT / "workflow/rules").glob("*.smk"):
-        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), flags=re.DOTALL | re.MULTILINE):
+        for name, body in re.findall(
+            r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), flags=re.DOTALL | re.MULTILINE
+        ):
             for module in re.findall(r'sources\("([\w.]+)"\)', body):
                 if ROOT / "src" / module_path in import_closure(module, ROOT / "src"):
                     users.add(name)

@@ -1,5 +1,7 @@
 # Features of the selected jets: observables, constituents, Lund declusterings.
 FEATURES_PLOTS = ["observables", "multiplicity", "lund_planes"]
+# distributions need no more than the first files of a dataset
+FEATURES_PLOT_FILES = 20
 FEATURES_TARGETS = expand(
     "results/features/plots/{channel}_{plot}.png",
     channel=config["features"]["plots"],
@@ -15,24 +17,13 @@ def feature_settings(wildcards) -> str:
 
 
 def nominal_features(wildcards) -> list[str]:
-    """Input function: the nominal feature files of all datasets of a channel."""
+    """Input function: the first nominal feature files of each dataset of a channel."""
     pattern = "results/features/{channel}/{dataset}/nominal/{chunk}.parquet"
     return [
         path
         for dataset in datasets(wildcards.channel)
-        for path in per_chunk(pattern, wildcards.channel, dataset)
+        for path in per_chunk(pattern, wildcards.channel, dataset)[:FEATURES_PLOT_FILES]
     ]
-
-
-def files_by_dataset(wildcards) -> str:
-    """Params function: the nominal feature files of each dataset of a channel, as JSON."""
-    pattern = "results/features/{channel}/{dataset}/nominal/{chunk}.parquet"
-    return as_json(
-        {
-            dataset: per_chunk(pattern, wildcards.channel, dataset)
-            for dataset in datasets(wildcards.channel)
-        }
-    )
 
 
 rule build_features:
@@ -69,7 +60,8 @@ rule build_features:
 rule plot_features:
     """Draw the features of all datasets of a channel, nominal, each dataset normalised to one.
 
-    Distributions of the main observables, of the multiplicity, and the average primary Lund planes side by side.
+    Distributions of the main observables, of the multiplicity, and the average primary Lund planes side by side, from
+    the first 20 files of each dataset.
 
     Wildcards: channel.
     """
@@ -107,9 +99,8 @@ rule plot_features:
         mem_mb=memory(1000, per_input_mb=10),
         runtime=20,
     params:
-        files=files_by_dataset,
         label=lambda wildcards: config["channels"][wildcards.channel]["label"],
     shell:
-        "python -m lhcml.features.plot_features --features {params.files:q} --label {params.label:q} "
+        "python -m lhcml.features.plot_features --features {input.features:q} --label {params.label:q} "
         "--observables {output.observables:q} --multiplicity {output.multiplicity:q} "
         "--lund-planes {output.lund_planes:q} > {log:q} 2>&1"
