@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workflow_runs import NOTHING, ROOT, Checkout
+from workflow_runs import NOTHING, ROOT, Checkout, rule_bodies
 
 from lhcml.common.sources import import_closure
 
@@ -55,15 +55,12 @@ def with_downstream(rules: set[str], graph: dict[str, set[str]]) -> set[str]:
 
 def rules_using(module_path: str) -> set[str]:
     """Return the rules whose module's import closure holds a file."""
-    users = set()
-    for path in (ROOT / "workflow/rules").glob("*.smk"):
-        for name, body in re.findall(
-            r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), flags=re.DOTALL | re.MULTILINE
-        ):
-            for module in re.findall(r'sources\("([\w.]+)"\)', body):
-                if ROOT / "src" / module_path in import_closure(module, ROOT / "src"):
-                    users.add(name)
-    return users
+    return {
+        name
+        for name, body in rule_bodies().items()
+        for module in re.findall(r'sources\("([\w.]+)"\)', body)
+        if ROOT / "src" / module_path in import_closure(module, ROOT / "src")
+    }
 
 
 def test_touching_everything_reruns_nothing(quick_run: Checkout) -> None:
@@ -124,12 +121,7 @@ def test_editing_a_configuration_value(
 def test_editing_an_environment_reruns_its_rules(quick_run: Checkout, graph: dict[str, set[str]]) -> None:
     with edited(quick_run.folder / "envs/bdt.yaml", "  - tabulate\n"):
         planned = set(quick_run.planned(*QUICK))
-    users = {
-        name
-        for path in (ROOT / "workflow/rules").glob("*.smk")
-        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), flags=re.DOTALL | re.MULTILINE)
-        if "envs/bdt.yaml" in body
-    }
+    users = {name for name, body in rule_bodies().items() if "envs/bdt.yaml" in body}
     assert users
     assert planned == with_downstream(users, graph)
 

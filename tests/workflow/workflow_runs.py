@@ -14,6 +14,13 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "Nothing to be done"
+RULE = re.compile(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", flags=re.DOTALL | re.MULTILINE)
+
+
+def rule_bodies() -> dict[str, str]:
+    """Return the text of every rule of the workflow by name."""
+    files = sorted((ROOT / "workflow/rules").glob("*.smk"))
+    return {name: body for path in files for name, body in RULE.findall(path.read_text())}
 
 
 def copy_checkout(target: Path) -> Path:
