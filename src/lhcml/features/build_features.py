@@ -1,10 +1,10 @@
-"""Compute the features of the selected jets of one skim, for one kinematic shift.
+r"""Compute the features of the selected jets of one skim, for one kinematic shift.
 
-Reads the tree `Events` of a skim and writes a Parquet file with a row per selected jet: its identity and split, weights,
+Reads the tree `Events` of a skim and writes a Parquet file with a row per selected jet: identity, split, weights,
 four-momentum, substructure observables, constituents and Lund declusterings. docs/features.md describes the columns.
 
 By hand:
-  python -m lhcml.features.build_features --input results/skim/toptag/top/0.root --shift nominal \\
+  python -m lhcml.features.build_features --input results/skim/toptag/top/0.root --shift nominal \
       --config '{"jet": "FatJet", "radius": 0.8}' --output features.parquet
 """
 
@@ -48,6 +48,7 @@ def jet_features(jets: Jets, radius: float, config: Mapping[str, Any]) -> dict[s
     import numpy as np
 
     from lhcml.features.constituents import relative_kinematics
+    from lhcml.features.read_skim import EVENT_IDS
     from lhcml.features.split import split_events
     from lhcml.features.substructure import LUND_VALUES, OBSERVABLES, jet_observables
 
@@ -57,14 +58,15 @@ def jet_features(jets: Jets, radius: float, config: Mapping[str, Any]) -> dict[s
         counts, parts["pt"], parts["eta"], parts["phi"], parts["mass"],
         radius=radius, zcut=soft_drop["zcut"], beta=soft_drop["beta"],
     )  # fmt: skip
-    single = {f"jet_{name}": values for name, values in jets.jets.items()} | dict(zip(OBSERVABLES, table.T, strict=True))
+    single = {f"jet_{name}": values for name, values in jets.jets.items()}
+    single |= dict(zip(OBSERVABLES, table.T, strict=True))
     jagged: dict[str, Any] = {f"part_{name}": parts[name] for name in ("pt", "eta", "phi", "mass")}
     jagged |= relative_kinematics(parts, jets.jets, counts)
     integers = {"part_charge": parts["charge"], "part_pdgId": parts["pdgId"]}
     return {
         **jets.ids,
         "jet_rank": jets.rank,
-        "split": ak.Array(split_events(*jets.ids.values(), config["split"])),
+        "split": ak.Array(split_events(*(jets.ids[name] for name in EVENT_IDS), fractions=config["split"])),
         **jets.weights,
         **{name: values.astype(np.float32) for name, values in single.items()},
         "jet_multiplicity": jets.all_counts,

@@ -1,8 +1,8 @@
 """Reclustering of the constituents of one jet, compiled.
 
 A jet has tens of particles, where building FastJet's objects costs more than the clustering itself. The kernel here is
-the nearest-neighbour algorithm of FastJet (arXiv:hep-ph/0512210) without tiles and without a beam: everything ends in one
-jet, which is FastJet's result for a radius larger than the jet.
+the nearest-neighbour algorithm of FastJet (arXiv:hep-ph/0512210) without tiles and without a beam: everything ends in
+one jet, which is FastJet's result for a radius larger than the jet.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def cluster(
     """
     slot_node = np.arange(n)
     y, phi, pt2 = np.empty(n), np.empty(n), np.empty(n)
-    neighbour, near = np.zeros(n, np.int64), np.full(n, np.inf)
+    neighbour: IntArray = np.zeros(n, np.int64)
+    near: FloatArray = np.full(n, np.inf)
     for i in range(n):
         y[i], phi[i] = nodes[i, 5], nodes[i, 6]
         pt2[i] = nodes[i, 4] ** 2 if algorithm == KT else 1.0
@@ -108,12 +109,11 @@ def cluster(
             break
 
         # the pair of least distance is among the pairs of geometric neighbours (arXiv:hep-ph/0512210)
-        best, i = np.inf, 0
+        best, i, j = np.inf, 0, 0
         for a in range(left):
             d = near[a] * min(pt2[a], pt2[neighbour[a]])
             if d < best:
-                best, i = d, a
-        j = neighbour[i]
+                best, i, j = d, a, neighbour[a]
         if j < i:
             i, j = j, i
 

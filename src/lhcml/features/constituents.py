@@ -36,7 +36,7 @@ def constituent_lists(jet_count: Any, candidate_count: Any, link_jet: Any, link_
         If a link points to a jet or a candidate that the event does not have.
     """
     jet_count, candidate_count = np.asarray(jet_count), np.asarray(candidate_count)
-    event = np.repeat(np.arange(len(jet_count)), ak.to_numpy(ak.num(link_jet)))
+    event: NDArray[np.int64] = np.repeat(np.arange(len(jet_count)), ak.to_numpy(ak.num(link_jet)))
     jet = ak.to_numpy(ak.flatten(link_jet)).astype(np.int64)
     candidate = ak.to_numpy(ak.flatten(link_candidate)).astype(np.int64)
     outside = (jet < 0) | (jet >= jet_count[event]) | (candidate < 0) | (candidate >= candidate_count[event])
@@ -72,7 +72,7 @@ def order_by_pt(pt: NDArray[Any], counts: NDArray[Any], most: int) -> tuple[NDAr
     kept : array of shape (jets,)
         New counts.
     """
-    jet = np.repeat(np.arange(len(counts)), counts)
+    jet: NDArray[np.int64] = np.repeat(np.arange(len(counts)), counts)
     order = np.lexsort((-pt, jet))
     position = np.arange(len(pt)) - np.repeat(first_of_event(counts), counts)
     return order[position < most], np.minimum(counts, most)
@@ -98,7 +98,9 @@ def relative_kinematics(
         `RELATIVE`: eta - eta_jet, phi - phi_jet in [-pi, pi), their length, the natural logarithms of pt and of energy
         in GeV, and those of pt / pt_jet and energy / energy_jet.
     """
-    jet = {name: np.repeat(np.asarray(values, np.float64), counts) for name, values in jets.items()}
+    jet: dict[str, NDArray[np.float64]] = {
+        name: np.repeat(np.asarray(values, np.float64), counts) for name, values in jets.items()
+    }
     part = {name: np.asarray(values, np.float64) for name, values in parts.items()}
     log_energy, jet_log_energy = (
         0.5 * np.log((p["pt"] * np.cosh(p["eta"])) ** 2 + p["mass"] ** 2) for p in (part, jet)

@@ -75,7 +75,8 @@ def lund_declusterings(
         Filled with the number of softer branches taken on the way from the whole jet: 0 is the primary Lund plane, 1 a
         leaf that sprouts from it, and so on.
     """
-    row_of_parent, depth_of = np.full(2 * n - 1, -1), np.zeros(2 * n - 1, np.int64)
+    row_of_parent: IntArray = np.full(2 * n - 1, -1)
+    depth_of: IntArray = np.zeros(2 * n - 1, np.int64)
     for row in range(n - 1):
         node = 2 * n - 2 - row
         a, b = children[node - n]

@@ -37,7 +37,7 @@ def angularity(pt: FloatArray, y: FloatArray, phi: FloatArray, axis_y: float, ax
     value = 0.0
     for i in range(pt.shape[0]):
         value += pt[i] * distance2(y[i], phi[i], axis_y, axis_phi) ** (0.5 * beta)
-    return value / total
+    return float(value / total)
 
 
 @njit(cache=True)
@@ -60,7 +60,7 @@ def nsubjettiness(pt: FloatArray, y: FloatArray, phi: FloatArray, axes: FloatArr
         for a in range(axes.shape[0]):
             nearest = min(nearest, distance2(y[i], phi[i], axes[a, 0], axes[a, 1]))
         value += pt[i] * math.sqrt(nearest)
-    return value / total
+    return float(value / total)
 
 
 @njit(cache=True, fastmath=REORDER)
@@ -68,8 +68,8 @@ def energy_correlators(pt: FloatArray, y: FloatArray, phi: FloatArray) -> tuple[
     """Return the energy correlation functions e2, 3e3, 2e3 and 1e3 for beta = 1.
 
     e2 is the sum over pairs of z_i z_j theta_ij; v_e3 the sum over triplets of z_i z_j z_k times the product of the v
-    smallest of the three angles, so that 3e3 is the e3 of arXiv:1305.0007 and arXiv:1409.6298, and 2e3 and 1e3 are those
-    of arXiv:1609.07483. Exact; n³/6 terms, summed by vector instructions.
+    smallest of the three angles, so that 3e3 is the e3 of arXiv:1305.0007 and arXiv:1409.6298, and 2e3 and 1e3 are
+    those of arXiv:1609.07483. Exact; n³/6 terms, summed by vector instructions.
 
     Parameters
     ----------

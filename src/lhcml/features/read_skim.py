@@ -104,8 +104,8 @@ def check_branches(path: str | Path, present: set[str], collection: str, shift: 
     if missing:
         raise UserError(
             f"{path} has no jet constituents: missing {', '.join(missing)}",
-            "features, and the taggers and fits built on them, need PFNano or generated events; the skim and its cutflow "
-            "(`snakemake results/skim/{channel}/cutflow.json`) do not",
+            "features, and the taggers and fits built on them, need PFNano or generated events; the skim and its "
+            "cutflow (`snakemake results/skim/{channel}/cutflow.json`) do not",
         )
 
 
@@ -168,7 +168,7 @@ def select_jets(
     jet_number = ak.to_numpy(ak.num(events[f"{collection}_pt"]))
     if ak.any((selected < 0) | (selected >= jet_number)):
         raise IndexError(f"selectedJet_{shift} points to no jet of {collection}")
-    event = np.repeat(np.arange(len(number)), number)
+    event: NDArray[np.int64] = np.repeat(np.arange(len(number)), number)
     jet = ak.to_numpy(ak.flatten(selected)) + (np.cumsum(jet_number) - jet_number)[event]
 
     def flat(branch: str) -> NDArray[Any]:
@@ -182,7 +182,8 @@ def select_jets(
     without = int(np.count_nonzero((jets["pt"] <= 0) | (nominal_pt <= 0)))
     if without:
         raise UserError(
-            f"{without} selected jets of {path} have pt <= 0 in shift {shift!r}", "cut on the pt of jets in the selection"
+            f"{without} selected jets of {path} have pt <= 0 in shift {shift!r}",
+            "cut on the pt of jets in the selection",
         )
 
     lists = constituent_lists(
@@ -193,7 +194,7 @@ def select_jets(
     parts = {name: flat(f"PFCands_{name}")[candidate] for name in CANDIDATES}
     for name in ("pt", "eta", "phi", "mass"):
         require_finite(f"branch PFCands_{name}", parts[name], path)
-    factor = np.repeat(jets["pt"] / nominal_pt, counts)
+    factor: NDArray[np.float64] = np.repeat(jets["pt"] / nominal_pt, counts)
     if PUPPI_WEIGHT in events:
         factor = factor * flat(PUPPI_WEIGHT)[candidate]
     parts["pt"], parts["mass"] = parts["pt"] * factor, parts["mass"] * factor

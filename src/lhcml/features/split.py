@@ -13,7 +13,7 @@ from lhcml.common.hashing import GOLDEN, hash_events, mix, to_uniform
 SPLITS = ("train", "validation", "test")
 
 
-def split_events(run: Any, block: Any, event: Any, fractions: Mapping[str, float]) -> NDArray[np.str_]:
+def split_events(run: Any, block: Any, event: Any, *, fractions: Mapping[str, float]) -> NDArray[np.str_]:
     """Return "train", "validation" or "test" for each event, from a hash of its identity and nothing else.
 
     An event keeps its part when files are added, reordered or cut into other chunks, in every systematic shift, and

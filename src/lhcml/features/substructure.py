@@ -34,7 +34,7 @@ def one_jet(
 ) -> None:  # fmt: skip
     """Fill the observables and the declusterings of one jet of n >= 1 constituents."""
     pt, y, phi = nodes[:n, 4].copy(), nodes[:n, 5].copy(), nodes[:n, 6].copy()
-    children = np.empty((n - 1, 2), np.int64)
+    children: IntArray = np.empty((n - 1, 2), np.int64)
     axes = np.empty((MOST_AXES, MOST_AXES, 2))
     no_axes = np.empty((0, 0, 2))
 
@@ -118,7 +118,8 @@ def jet_observables(
     total = int(lund_offsets[-1])
     table = np.zeros((len(counts), len(OBSERVABLES)))
     values = np.empty((total, len(LUND_VALUES)))
-    parent, depth = np.empty(total, np.int64), np.empty(total, np.int64)
+    parent: IntArray = np.empty(total, np.int64)
+    depth: IntArray = np.empty(total, np.int64)
     # the same types at each call: another signature would be compiled anew
     all_jets(offsets, *flat, float(radius), float(zcut), float(beta), lund_offsets, table, values, parent, depth)
     return table, lund_counts, values, parent, depth
