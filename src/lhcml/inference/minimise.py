@@ -1,0 +1,255 @@
+"""Minimisation of -2 ln L by Minuit: checked, tried again in other ways, and never taken for good when invalid."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lhcml.inference.covariance import curvature
+from lhcml.inference.likelihood import Array, Likelihood
+
+# -2 ln L rises by one at one standard deviation
+ERROR_DEFINITION = 1.0
+# Minuit stops at an estimated distance of 0.002 * tolerance to the minimum: 2e-6 and, in the last resort, 2e-4
+TOLERANCE, LOOSE_TOLERANCE = 1e-3, 0.1
+# Largest distance to the minimum that is accepted once the covariance is known, per unit of tolerance
+EDM_MARGIN = 0.02
+# A parameter this near to its bound, in units of the allowed interval, is at the bound.
+BOUND_MARGIN = 1e-6
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Result of a minimisation.
+
+    Attributes
+    ----------
+    values : array of shape (P,)
+        Parameters at the minimum.
+    covariance : array of shape (P, P) or None
+        From the second derivatives; zero for parameters held constant. None if not asked for or not valid.
+    twice_nll : float
+        -2 ln L at the minimum.
+    valid : bool
+        Whether the minimum, and the covariance where asked for, can be used.
+    edm : float
+        Estimated vertical distance to the minimum.
+    at_bound : list of str
+        Free parameters that ended at a bound; their uncertainty is that of the likelihood without the bound.
+    unused : list of str
+        Free parameters on which the likelihood does not depend.
+    attempts : list of dict
+        What was tried: settings, outcome, reasons of failure.
+    """
+
+    values: Array
+    covariance: Array | None
+    twice_nll: float
+    valid: bool
+    edm: float
+    at_bound: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def errors(self) -> Array | None:
+        """Standard deviations, shape (P,), or None without a covariance."""
+        return None if self.covariance is None else np.sqrt(np.diag(self.covariance))
+
+
+class FitError(Exception):
+    """A fit that no attempt made valid where a result is needed; its message lists the reasons."""
+
+
+def minimise(
+    likelihood: Likelihood,
+    data: Array,
+    *,
+    constant: Mapping[int, float] | None = None,
+    start: Array | None = None,
+    covariance: bool = True,
+) -> Fit:
+    """Minimise -2 ln L over the free parameters.
+
+    The attempts, until one is valid: MIGRAD from `start` with strategy 0, then with strategy 2; SIMPLEX and MIGRAD from
+    the model's starting values; L-BFGS-B of SciPy, then MIGRAD; and starting values drawn at random around the
+    model's with a fixed seed, with a tolerance ten times larger.
+
+    The covariance comes from central differences of the analytic gradient (2 P calls; HESSE of Minuit takes of order
+    P^2). With it the distance to the minimum is computed anew, so that a minimum is not taken on Minuit's word alone.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    data : array of shape (B + A,)
+        Main and auxiliary data.
+    constant : mapping of int to float, optional
+        Parameters to hold constant, by index.
+    start : array of shape (P,), optional
+        Starting values; the model's if not given.
+    covariance : bool
+        Whether to compute the covariance; a fit without it needs a valid minimum only.
+    """
+    constant = dict(constant or {})
+    fixed = likelihood.fixed.copy()
+    fixed[list(constant)] = True
+    origin = likelihood.start.copy()
+    origin[list(constant)] = list(constant.values())
+    first = origin.copy() if start is None else np.where(fixed, origin, start)
+    if fixed.all():
+        zeros = np.zeros((len(fixed), len(fixed))) if covariance else None
+        return Fit(origin, zeros, likelihood.twice_nll(origin, data), True, 0.0)
+
+    best: Fit | None = None
+    attempts: list[dict[str, Any]] = []
+    for settings in _attempts(likelihood, data, fixed, origin, first):
+        fit = _try(likelihood, data, fixed, covariance, attempts=attempts, **settings)
+        if fit.valid:
+            return fit
+        if best is None or fit.twice_nll < best.twice_nll:
+            best = fit
+    assert best is not None  # there is at least one attempt
+    return replace(best, attempts=attempts)
+
+
+def _attempts(likelihood: Likelihood, data: Array, fixed: NDArray[np.bool_], origin: Array, first: Array) -> Any:
+    """Yield the settings of one attempt after another."""
+    yield {"name": "migrad", "start": first, "strategy": 0}
+    yield {"name": "migrad, strategy 2", "start": first, "strategy": 2}
+    yield {"name": "simplex and migrad", "start": origin, "strategy": 2, "simplex": True}
+    yield {"name": "L-BFGS-B and migrad", "start": _descend(likelihood, data, fixed, origin), "strategy": 2}
+    generator = np.random.default_rng(1)
+    for number in (1, 2):
+        width = np.where(likelihood.constrained, 0.5 * likelihood.prefit_width(), 0.3 * np.abs(origin) + 0.1)
+        shifted = np.clip(origin + width * generator.normal(size=len(origin)), likelihood.lower, likelihood.upper)
+        yield {
+            "name": f"random start {number}", "start": np.where(fixed, origin, shifted), "strategy": 2,
+            "simplex": True, "tolerance": LOOSE_TOLERANCE,
+        }  # fmt: skip
+
+
+def _descend(likelihood: Likelihood, data: Array, fixed: NDArray[np.bool_], origin: Array) -> Array:
+    """Return the end point of SciPy's bounded quasi-Newton method, a start for MIGRAD."""
+    from scipy.optimize import minimize
+
+    free = ~fixed
+    point = origin.copy()
+
+    def value_and_slope(part: Array) -> tuple[float, Array]:
+        point[free] = part
+        return likelihood.twice_nll(point, data), likelihood.gradient(point, data)[free]
+
+    bounds = list(zip(likelihood.lower[free], likelihood.upper[free], strict=True))
+    result = minimize(value_and_slope, origin[free], jac=True, bounds=bounds, method="L-BFGS-B")
+    end = origin.copy()
+    end[free] = result.x
+    return end
+
+
+def _objective(likelihood: Likelihood, data: Array) -> tuple[Callable[..., float], Callable[..., Array]]:
+    """Return value and gradient as functions of one array."""
+
+    def value(parameters: Array) -> float:
+        return likelihood.twice_nll(np.asarray(parameters), data)
+
+    def gradient(parameters: Array) -> Array:
+        return likelihood.gradient(np.asarray(parameters), data)
+
+    return value, gradient
+
+
+def _try(
+    likelihood: Likelihood,
+    data: Array,
+    fixed: NDArray[np.bool_],
+    covariance: bool,
+    *,
+    attempts: list[dict[str, Any]],
+    name: str,
+    start: Array,
+    strategy: int,
+    simplex: bool = False,
+    tolerance: float = TOLERANCE,
+) -> Fit:
+    """Run one attempt and append what came of it to `attempts`."""
+    import iminuit
+
+    value, gradient = _objective(likelihood, data)
+    minuit = iminuit.Minuit(value, np.clip(start, likelihood.lower, likelihood.upper), grad=gradient)
+    minuit.errordef = ERROR_DEFINITION
+    minuit.limits = list(zip(likelihood.lower, likelihood.upper, strict=True))
+    minuit.fixed = list(fixed)
+    # a parameter held constant may lie beyond its bounds, as the signal strength of a scan does
+    for index in np.flatnonzero(fixed):
+        minuit.limits[int(index)] = None
+        minuit.values[int(index)] = start[index]
+    width = likelihood.prefit_width()
+    width = np.where(width > 0, width, 0.1 * np.maximum(np.abs(start), 0.1))
+    minuit.errors = width
+    minuit.strategy, minuit.tol = strategy, tolerance
+    with warnings.catch_warnings():
+        # Minuit tells by a warning what the checks below find in its result
+        warnings.simplefilter("ignore", iminuit.util.IMinuitWarning)
+        if simplex:
+            minuit.simplex()
+        minuit.migrad()
+    values = np.array(minuit.values)
+    near = np.minimum(values - likelihood.lower, likelihood.upper - values)
+    at_bound = ~fixed & (near <= BOUND_MARGIN * (likelihood.upper - likelihood.lower))
+    reasons = _reasons(likelihood, minuit, values)
+    edm, shape = float(minuit.fmin.edm), None
+    if covariance and not reasons:
+        shape = curvature(likelihood, data, values, ~fixed, width, at_bound)
+        if shape.edm is None:
+            reasons.append(f"the data do not determine {', '.join(shape.degenerate)}: degenerate parameters")
+        else:
+            edm = shape.edm
+            if edm > EDM_MARGIN * tolerance:
+                reasons.append(f"distance to the minimum {edm:.2g} above {EDM_MARGIN * tolerance:.2g}")
+    attempts.append(
+        {
+            "name": name, "strategy": strategy, "tolerance": tolerance, "valid": not reasons, "reasons": reasons,
+            "calls": int(minuit.nfcn), "gradient_calls": int(minuit.ngrad),
+            "twice_nll": float(minuit.fval) if np.isfinite(minuit.fval) else None,
+        }
+    )  # fmt: skip
+    return Fit(
+        values=values, covariance=shape.covariance if shape and not reasons else None, twice_nll=float(minuit.fval),
+        valid=not reasons, edm=edm, at_bound=[likelihood.names[i] for i in np.flatnonzero(at_bound)],
+        unused=shape.unused if shape else [], attempts=list(attempts),
+    )  # fmt: skip
+
+
+def _reasons(likelihood: Likelihood, minuit: Any, values: Array) -> list[str]:
+    """Return why a minimum cannot be used; empty if it can."""
+    reasons = []
+    if minuit.fmin.has_reached_call_limit:
+        reasons.append("call limit reached")
+    if minuit.fmin.is_above_max_edm:
+        reasons.append(f"estimated distance to the minimum {minuit.fmin.edm:.2g} above {minuit.fmin.edm_goal:.2g}")
+    if not minuit.valid and not reasons:
+        reasons.append("MIGRAD found no valid minimum")
+    if not np.isfinite(minuit.fval):
+        reasons.append("-2 ln L is not finite")
+    elif (likelihood.rates(values) < 0).any():
+        reasons.append("negative expected events in a bin")
+    return reasons
+
+
+def require_valid(fit: Fit, what: str) -> Fit:
+    """Return the fit if it is valid.
+
+    Raises
+    ------
+    FitError
+        If no attempt was valid.
+    """
+    if fit.valid:
+        return fit
+    tried = "; ".join(f"{attempt['name']}: {', '.join(attempt['reasons'])}" for attempt in fit.attempts)
+    raise FitError(f"{what} did not converge ({tried})")
