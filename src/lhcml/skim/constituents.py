@@ -17,7 +17,11 @@ def flatten(array: ak.Array) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def link_table(
-    jet_index: ak.Array, candidate_index: ak.Array, n_jets: NDArray[np.int64], n_candidates: NDArray[np.int64], where: str
+    jet_index: ak.Array,
+    candidate_index: ak.Array,
+    n_jets: NDArray[np.int64],
+    n_candidates: NDArray[np.int64],
+    where: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
     """Return the links of a chunk with positions counted over all its events; links to nothing (-1) are dropped.
 
@@ -44,7 +48,7 @@ def link_table(
     """
     jet, counts = flatten(jet_index)
     candidate, _ = flatten(candidate_index)
-    event = np.repeat(np.arange(len(counts)), counts)
+    event: NDArray[np.int64] = np.repeat(np.arange(len(counts)), counts)
     real = (jet.astype(np.int64) >= 0) & (candidate.astype(np.int64) >= 0)
     dropped = int(len(real) - np.count_nonzero(real))
     event, jet, candidate = event[real], jet[real].astype(np.int64), candidate[real].astype(np.int64)
@@ -90,9 +94,9 @@ def keep_constituents(
     event, jet, candidate = event[chosen], jet[chosen], candidate[chosen]
 
     n_events = len(n_candidates)
-    kept = np.zeros(int(n_candidates.sum()), bool)
+    kept: NDArray[np.bool_] = np.zeros(int(n_candidates.sum()), bool)
     kept[candidate] = True
-    owner = np.repeat(np.arange(n_events), n_candidates)
+    owner: NDArray[np.int64] = np.repeat(np.arange(n_events), n_candidates)
     kept_counts = np.bincount(owner[kept], minlength=n_events)
     new_position = np.cumsum(kept) - 1
     links = {
@@ -100,5 +104,8 @@ def keep_constituents(
         "pFCandsIdx": new_position[candidate] - (np.cumsum(kept_counts) - kept_counts)[event],
     }
     link_counts = np.bincount(event, minlength=n_events)
-    columns = {name: ak.unflatten(ak.to_numpy(ak.flatten(values))[kept], kept_counts) for name, values in candidates.items()}
-    return columns, {name: ak.unflatten(values.astype(np.int32), link_counts) for name, values in links.items()}, dropped
+    columns = {
+        name: ak.unflatten(ak.to_numpy(ak.flatten(values))[kept], kept_counts) for name, values in candidates.items()
+    }
+    renumbered = {name: ak.unflatten(values.astype(np.int32), link_counts) for name, values in links.items()}
+    return columns, renumbered, dropped

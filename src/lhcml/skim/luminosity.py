@@ -49,7 +49,7 @@ def luminosity_mask(
     golden : mapping
         Result of `read_golden_json`.
     """
-    certified = np.zeros(len(run), bool)
+    certified: NDArray[np.bool_] = np.zeros(len(run), bool)
     for number in np.unique(run):
         of_run = run == number
         sections: Sequence[Any] | NDArray[np.int64] = golden.get(int(number), np.empty((0, 2), np.int64))

@@ -1,7 +1,8 @@
 """One name for each branch, whatever version of NanoAOD the file is.
 
 The skim speaks the PFNano names of Run 2 (`PFCands`, `FatJetPFCands_pFCandsIdx`, `MET`). Later versions renamed the
-collections of candidates (`PFCand`, `FatJetPFCand_pfCandIdx`) and of missing momentum (`PFMET`), and shrank the index types.
+collections of candidates (`PFCand`, `FatJetPFCand_pfCandIdx`) and of missing momentum (`PFMET`), and shrank the index
+types.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class Runs:
 def read_runs(source: Source) -> Runs | None:
     """Return the sums of the tree `Runs`, or None if the file has none with generator sums.
 
-    `PSSumw` is, by NanoAOD's definition, the sum of shower-varied weights divided by `genEventSumw`. The cross section is
-    the mean over the rows weighted with their events.
+    `PSSumw` is, by NanoAOD's definition, the sum of shower-varied weights divided by `genEventSumw`. The cross section
+    is the mean over the rows weighted with their events.
 
     Raises
     ------

@@ -23,14 +23,14 @@ SMALL_RADIUS = 0.4
 
 
 def count_cuts(cutflow: Cutflow, shift: str, masks: Mapping[str, Mask], weights: NDArray[np.floating[Any]]) -> Mask:
-    """Add raw counts, sums of weights and of squared weights after each cut, applied in order; return who passes all."""
-    passes = np.ones(len(weights), bool)
+    """Count events, weights and squared weights after each cut, applied in order; return who passes all."""
+    passes: Mask = np.ones(len(weights), bool)
     table = cutflow.setdefault(shift, {})
     for cut, mask in {"all events": passes, **masks}.items():
         passes = passes & mask
         chosen = weights[passes]
         entry = table.setdefault(cut, [0, 0.0, 0.0])
-        entry[0] += int(len(chosen))
+        entry[0] += len(chosen)
         entry[1] += float(chosen.sum())
         entry[2] += float((chosen**2).sum())
     return passes
@@ -53,7 +53,7 @@ def shift_jets(columns: Columns, plan: Plan, config: Mapping[str, Any], radius: 
     factors: dict[str, dict[str, Any]] = {}
     for collection in plan.shifted:
         jets = {name: columns[f"{collection}_{name}"] for name in ("pt", "eta", "phi")}
-        normal = hashed_normal(*(columns[name] for name in EVENT_IDS), jets["pt"])
+        normal = hashed_normal([columns[name] for name in EVENT_IDS], jets["pt"])
         gen_pt = ak.zeros_like(jets["pt"])
         if collection in plan.generated:
             generated = {name: columns[f"{plan.generated[collection]}_{name}"] for name in ("pt", "eta", "phi")}
@@ -180,13 +180,19 @@ def _flags(positions: ak.Array, like: ak.Array) -> ak.Array:
     """Turn positions of jets into a flag per jet."""
     counts = ak.to_numpy(ak.num(like)).astype(np.int64)
     starts = np.cumsum(counts) - counts
-    flags = np.zeros(int(counts.sum()), bool)
+    flags: Mask = np.zeros(int(counts.sum()), bool)
     flags[ak.to_numpy(ak.flatten(positions + starts))] = True
     return ak.unflatten(flags, counts)
 
 
 def _write_columns(
-    source: Source, events: ak.Array, plan: Plan, columns: Columns, made: Mapping[str, Any], keep: Mask, wanted: ak.Array
+    source: Source,
+    events: ak.Array,
+    plan: Plan,
+    columns: Columns,
+    made: Mapping[str, Any],
+    keep: Mask,
+    wanted: ak.Array,
 ) -> tuple[dict[str, Any], int]:
     """Return all columns of the events kept, and the number of links to candidates that lead nowhere."""
     late = [name for name in plan.written if name not in columns]
@@ -202,4 +208,3 @@ def _write_columns(
         )
         written |= kept | {f"{links}_{name}": values for name, values in new_links.items()}
     return written, dropped
-

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import awkward as ak
 import numpy as np
@@ -26,14 +27,14 @@ class SkimSchema(NanoAODSchema):  # type: ignore[misc]
 
     __dask_capable__ = False
     warn_missing_crossrefs = False
-    mixins: dict[str, str] = {}
-    all_cross_references: dict[str, str] = {}
-    nested_items: dict[str, list[str]] = {}
-    nested_index_items: dict[str, tuple[str, str]] = {}
-    special_items: dict[str, Any] = {}
-    full_like_items: dict[str, Any] = {}
-    rename_items: dict[str, str] = {}
-    alias_items: dict[str, str] = {}
+    mixins: ClassVar[dict[str, str]] = {}
+    all_cross_references: ClassVar[dict[str, str]] = {}
+    nested_items: ClassVar[dict[str, list[str]]] = {}
+    nested_index_items: ClassVar[dict[str, tuple[str, str]]] = {}
+    special_items: ClassVar[dict[str, Any]] = {}
+    full_like_items: ClassVar[dict[str, Any]] = {}
+    rename_items: ClassVar[dict[str, str]] = {}
+    alias_items: ClassVar[dict[str, str]] = {}
 
     def _build_collections(self, field_names: list[str], input_contents: list[Any]) -> Any:
         return super()._build_collections([canonical_name(name) for name in field_names], input_contents)
@@ -155,7 +156,7 @@ def _check_type(source: Source, column: str) -> None:
 
 
 def chunk_bounds(source: Source, columns: Sequence[str], step_size: int) -> Iterator[tuple[int, int]]:
-    """Yield `(start, stop)` of chunks of about `step_size` events, cut where baskets end if the file's layout allows it.
+    """Yield `(start, stop)` of chunks of about `step_size` events, cut where baskets end if the layout allows it.
 
     A chunk that ends inside a basket makes two chunks decompress it. Results do not depend on the cuts.
     """
@@ -167,7 +168,7 @@ def chunk_bounds(source: Source, columns: Sequence[str], step_size: int) -> Iter
         # a basket border is taken only if it is near, so that a file of few large baskets does not fill the memory
         ends = np.unique(np.where(np.abs(nearest - ends) <= step_size // 2, nearest, ends))
     bounds = [0, *(int(end) for end in ends if 0 < end < source.num_entries), source.num_entries]
-    yield from zip(bounds[:-1], bounds[1:], strict=True)
+    yield from pairwise(bounds)
 
 
 def read_chunk(source: Source, columns: Sequence[str], start: int, stop: int) -> ak.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import awkward as ak
 import numpy as np
@@ -18,8 +18,8 @@ FOUR_MOMENTUM = ("pt", "eta", "phi", "mass")
 JET_ID_COLUMNS = ("neHEF", "neEmEF", "chHEF", "chMultiplicity", "neMultiplicity")
 TIGHT_BIT = 2
 
-Columns = Mapping[str, ak.Array]
-Mask = NDArray[np.bool_]
+Columns: TypeAlias = Mapping[str, ak.Array]
+Mask: TypeAlias = "NDArray[np.bool_]"
 
 
 def lepton_blocks(selection: Mapping[str, Any]) -> dict[str, str]:
@@ -184,7 +184,7 @@ def event_cuts(columns: Columns, selection: Mapping[str, Any], triggers: list[st
 
 
 def fixed_jet_mask(columns: Columns, selection: Mapping[str, Any]) -> Any:
-    """Tell which jets pass the cuts on candidates that no shift changes: identification, columns, distance to leptons."""
+    """Tell which jets pass the cuts that no shift changes: identification, columns, distance to leptons."""
     jets = selection["jets"]
     collection, cuts = jets["collection"], jets["candidates"]
     eta, phi = columns[f"{collection}_eta"], columns[f"{collection}_phi"]

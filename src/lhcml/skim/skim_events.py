@@ -1,7 +1,7 @@
 """Select events and objects of one ROOT file, with all systematic shifts in one pass.
 
-Reads a NanoAOD or PFNano file (TTree or RNTuple), applies the channel's selection nominally and in every shift, and writes
-the events that pass in any of them as a TTree, with a JSON file of cutflows and normalisation. See docs/skim.md.
+Reads a NanoAOD or PFNano file (TTree or RNTuple), applies the channel's selection nominally and in every shift, and
+writes the events that pass in any of them as a TTree, with a JSON file of cutflows and normalisation. See docs/skim.md.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def skim_file(
                     writer.add(columns)
                 progress.add(stop - start)
             if writer.count == 0 and not writer.waiting:
-                writer.add(process_chunk(source, read_chunk(source, everything, 0, 0), plan, selection, config, golden, {})[0])
+                nothing = read_chunk(source, everything, 0, 0)
+                writer.add(process_chunk(source, nothing, plan, selection, config, golden, {})[0])
         return {
             "source": path,
             "data": data,

@@ -4,13 +4,13 @@ Jet energy scale: pT and mass times ``1 ± u`` with a flat relative uncertainty 
 
 Jet energy resolution, after the scale-factor method of CMS (arXiv:1607.03663): with a scale factor s, a jet
 matched to a generated jet gets ``pT' = pT_gen + s (pT - pT_gen)``; an unmatched one gets
-``pT' = pT (1 + sigma N(0, 1) sqrt(max(s^2 - 1, 0)))``, where ``sigma(pT)^2 = (n/pT)^2 + s_t^2/pT + c^2``. The normal random
-number is a hash of run, luminosity block, event and jet, so it is the same in every run, chunk and shift.
+``pT' = pT (1 + sigma N(0, 1) sqrt(max(s^2 - 1, 0)))``, where ``sigma(pT)^2 = (n/pT)^2 + s_t^2/pT + c^2``. The normal
+random number is a hash of run, luminosity block, event and jet, so it is the same in every run, chunk and shift.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import awkward as ak
@@ -42,13 +42,13 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def hashed_normal(run: ak.Array, block: ak.Array, event: ak.Array, jets: ak.Array) -> ak.Array:
+def hashed_normal(identity: Sequence[ak.Array], jets: ak.Array) -> ak.Array:
     """Return a standard normal number for each jet, a function of event identity and position of the jet only.
 
     Parameters
     ----------
-    run, block, event : ak.Array
-        Integers per event, shape (events,).
+    identity : sequence of ak.Array
+        Run, luminosity block and event number, shape (events,).
     jets : ak.Array
         Any jagged column of the jets, shape (events, var); only its structure is used.
 
@@ -58,8 +58,8 @@ def hashed_normal(run: ak.Array, block: ak.Array, event: ak.Array, jets: ak.Arra
         float64, shape (events, var); two hashes through the Box-Muller transform.
     """
     step = np.uint64(0x9E3779B97F4A7C15)
-    key = np.zeros(len(event), np.uint64)
-    for part in (run, block, event):
+    key: NDArray[np.uint64] = np.zeros(len(jets), np.uint64)
+    for part in identity:
         key = _mix((key ^ ak.to_numpy(part).astype(np.uint64)) + step)
     counts = ak.to_numpy(ak.num(jets))
     position = ak.to_numpy(ak.flatten(ak.local_index(jets))).astype(np.uint64)
@@ -156,7 +156,7 @@ def jet_factors(pt: Any, gen_pt: Any, normal: Any, config: Mapping[str, Any], sh
 def shifted_met(
     met_pt: Any, met_phi: Any, jet_pt: ak.Array, jet_phi: ak.Array, factor: ak.Array
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
-    """Return pT (GeV) and azimuth (rad) of the missing momentum after the jets' transverse momenta changed by a factor."""
+    """Return pT (GeV) and azimuth (rad) of the missing momentum after the jets' pT changed by a factor."""
     change = jet_pt * (factor - 1)
     x = met_pt * np.cos(met_phi) - ak.to_numpy(ak.sum(change * np.cos(jet_phi), axis=1))
     y = met_pt * np.sin(met_phi) - ak.to_numpy(ak.sum(change * np.sin(jet_phi), axis=1))

@@ -53,8 +53,8 @@ def hadronic_tops(particles: Mapping[str, ak.Array]) -> dict[str, ak.Array]:
         from the W boson's.
     """
     counts = ak.to_numpy(ak.num(particles["pdgId"]))
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    event = np.repeat(np.arange(len(counts)), counts)
+    starts: NDArray[np.int64] = np.repeat(np.cumsum(counts) - counts, counts)
+    event: NDArray[np.int64] = np.repeat(np.arange(len(counts)), counts)
     pdg = ak.to_numpy(ak.flatten(particles["pdgId"])).astype(np.int64)
     local = ak.to_numpy(ak.flatten(particles["genPartIdxMother"])).astype(np.int64)
     mother = np.where(local >= 0, local + starts, -1)
@@ -78,7 +78,7 @@ def hadronic_tops(particles: Mapping[str, ak.Array]) -> dict[str, ak.Array]:
     tops = position[(kind == TOP) & (n_own == 1) & (n_w == 2)]
     row = np.full(len(pdg) + 1, -1)
     row[tops] = np.arange(len(tops))
-    table = np.zeros((len(tops), 4), np.int64)
+    table: NDArray[np.int64] = np.zeros((len(tops), 4), np.int64)
     table[:, 0] = tops
     own = position[from_top & (row[owner] >= 0)]
     table[row[owner[own]], 1] = own

@@ -84,7 +84,7 @@ def skeleton(selection: Mapping[str, Any], data: bool) -> dict[str, Any]:
         jagged += [f"PFCands_{name}" for name in (*FOUR_MOMENTUM, "charge", "pdgId")]
         jagged += [f"{LINKS[jets]}_{name}" for name in ("jetIdx", "pFCandsIdx")]
     columns: dict[str, Any] = {name: np.zeros(0, column_type(name)) for name in flat}
-    none = np.zeros(0, np.int64)
+    none: Any = np.zeros(0, np.int64)
     return columns | {name: ak.unflatten(np.zeros(0, column_type(name)), none) for name in jagged}
 
 

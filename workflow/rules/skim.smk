@@ -1,0 +1,136 @@
+# Selection of events and objects, with systematic shifts; cutflows and normalisation.
+SKIM_TARGETS = expand(
+    "results/skim/{channel}/{file}",
+    channel=config["channels"],
+    file=["cutflow.json", "cutflow.csv", "plots/cutflow.png"],
+)
+
+
+def skim_settings(wildcards) -> str:
+    """Params function: what the skim of one dataset depends on."""
+    dataset = datasets(wildcards.channel)[wildcards.dataset]
+    settings = {
+        "skim": config["skim"],
+        "selection": config["channels"][wildcards.channel]["selection"],
+        "data": dataset.get("data", False),
+        "cross_section": dataset.get("cross_section"),
+    }
+    return as_json(settings)
+
+
+def golden_json(wildcards) -> list[str]:
+    """Input function: the file of certified luminosity sections, for collision data with one."""
+    selection = config["channels"][wildcards.channel]["selection"]
+    data = datasets(wildcards.channel)[wildcards.dataset].get("data", False)
+    return [selection["golden_json"]] if data and "golden_json" in selection else []
+
+
+def channel_skims(wildcards) -> list[str]:
+    """Input function: the summaries of all skims of a channel."""
+    pattern = "results/skim/{channel}/{dataset}/{chunk}.json"
+    return [path for dataset in datasets(wildcards.channel) for path in per_chunk(pattern, wildcards.channel, dataset)]
+
+
+rule skim_events:
+    """Select events and objects of one file, with systematic shifts.
+
+    Reads NanoAOD, PFNano or generated events, applies the channel's selection nominally and in each shift of jet energy
+    scale and resolution, and keeps the events that pass in any of them with their weights, shifted jets and the
+    candidates of the selected jets. Writes the cutflow of each shift and the normalisation beside it.
+
+    Wildcards: channel, dataset, chunk (of a generated dataset, or position in the dataset's list of files).
+    """
+    input:
+        events=events_file,
+        golden_json=golden_json,
+        code=sources("lhcml.skim.skim_events"),
+    output:
+        events="results/skim/{channel}/{dataset}/{chunk}.root",
+        summary="results/skim/{channel}/{dataset}/{chunk}.json",
+    log:
+        "results/logs/skim/skim_events/{channel}_{dataset}_{chunk}.log",
+    benchmark:
+        "results/benchmarks/skim/skim_events/{channel}_{dataset}_{chunk}.tsv"
+    conda:
+        "../../envs/skim.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=60,
+    params:
+        config=skim_settings,
+    shell:
+        "python -m lhcml.skim.skim_events --input {input.events:q} --dataset {wildcards.dataset:q} "
+        "--config {params.config:q} --output {output.events:q} --summary {output.summary:q} > {log:q} 2>&1"
+
+
+rule merge_cutflow:
+    """Sum the cutflows and normalisations of the skims of a channel.
+
+    Gives, per dataset, the cutflow of each shift, the sum of generator weights, the cross section, the factor from weight
+    to pb, and the files that were skipped.
+
+    Wildcards: channel.
+    """
+    input:
+        summaries=channel_skims,
+        code=sources("lhcml.skim.merge_cutflow"),
+    output:
+        cutflow="results/skim/{channel}/cutflow.json",
+        table=report(
+            "results/skim/{channel}/cutflow.csv",
+            caption="../report/skim/cutflow_table.rst",
+            category="Skim",
+            labels={"channel": "{channel}", "shows": "cutflow (table)"},
+        ),
+    log:
+        "results/logs/skim/merge_cutflow/{channel}.log",
+    benchmark:
+        "results/benchmarks/skim/merge_cutflow/{channel}.tsv"
+    conda:
+        "../../envs/skim.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(500),
+        runtime=10,
+    params:
+        folder="results/skim/{channel}",
+        chunks=lambda wildcards: as_json(
+            {name: len(chunks(wildcards.channel, name)) for name in datasets(wildcards.channel)}
+        ),
+    shell:
+        "python -m lhcml.skim.merge_cutflow --skims {params.folder:q} --chunks {params.chunks:q} "
+        "--output {output.cutflow:q} --table {output.table:q} > {log:q} 2>&1"
+
+
+rule plot_cutflow:
+    """Draw the cutflow of a channel and the effect of the shifts on the yield.
+
+    Wildcards: channel.
+    """
+    input:
+        cutflow="results/skim/{channel}/cutflow.json",
+        code=sources("lhcml.skim.plot_cutflow"),
+    output:
+        png=report(
+            "results/skim/{channel}/plots/cutflow.png",
+            caption="../report/skim/cutflow.rst",
+            category="Skim",
+            labels={"channel": "{channel}", "shows": "cutflow"},
+        ),
+        pdf="results/skim/{channel}/plots/cutflow.pdf",
+    log:
+        "results/logs/skim/plot_cutflow/{channel}.log",
+    benchmark:
+        "results/benchmarks/skim/plot_cutflow/{channel}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(600),
+        runtime=10,
+    params:
+        label=lambda wildcards: config["channels"][wildcards.channel]["label"],
+    shell:
+        "python -m lhcml.skim.plot_cutflow --cutflow {input.cutflow:q} --label {params.label:q} --output {output.png:q} "
+        "> {log:q} 2>&1"
