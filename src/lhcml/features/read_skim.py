@@ -109,6 +109,17 @@ def check_branches(path: str | Path, present: set[str], collection: str, shift: 
         )
 
 
+def check_types(path: str | Path, columns: Mapping[str, ak.Array]) -> None:
+    """Raise a UserError for the first branch that is not a number, or a list of numbers, per event as in NanoAOD."""
+    for name, values in columns.items():
+        per_event = name in EVENT_IDS or name.startswith("weight_")
+        wanted, lists = ("one number", 1) if per_event else ("a list of numbers", 2)
+        if values.ndim != lists or not str(values.type.content).split(" * ")[-1].startswith(("int", "uint", "float")):
+            raise UserError(
+                f"branch {name} of {path} is {values.type.content} per event, expected {wanted}", "make the skim again"
+            )
+
+
 def read_jets(
     path: str | Path, collection: str, shift: str, *, puppi: bool, max_constituents: int, step_size: int
 ) -> Iterator[tuple[int, Jets]]:
@@ -153,6 +164,7 @@ def read_jets(
                 "the file is damaged: delete it and make the skim again",
             ) from error
         columns = {name: events[name] for name in branches}
+        check_types(path, columns)
         try:
             yield len(events), select_jets(columns, str(path), collection, shift, weights, max_constituents)
         except IndexError as error:
