@@ -78,7 +78,7 @@ def test_soft_drop(jets, sequence, beta):
     found = ak.to_numpy(theirs.deltaRsoftdrop) >= 0
     assert (z[~found] == 0).all()
     assert (distance[~found] == 0).all()
-    assert 0 < np.count_nonzero(found)
+    assert np.count_nonzero(found) > 0
     assert z[found] == pytest.approx(ak.to_numpy(theirs.symmetrysoftdrop)[found], rel=TOLERANCE)
     assert distance[found] == pytest.approx(ak.to_numpy(theirs.deltaRsoftdrop)[found], rel=TOLERANCE)
     # m² is a difference of numbers of E²: 1e-16 E² / m² relative, with E up to 4 TeV and m down to 0.1 GeV

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lhcml.features.observables import energy_correlators
 from lhcml.features.substructure import LUND_VALUES, OBSERVABLES, jet_observables
 
-# Sums of up to 30 terms in another order, and rapidities that are computed from rotated or boosted momenta: roundings of
-# 1e-16 grow with the cancellation in masses (E/m)² and in differences of directions; 1e-7 is far above, and far below
-# the size of any mistake.
+# Sums of up to 30 terms in another order, and rapidities computed from rotated or boosted momenta: roundings of 1e-16
+# grow with the cancellation in masses (E/m)² and in differences of directions; 1e-7 is far above, and far below the
+# size of any mistake.
 TOLERANCE = 1e-7
 
 SAFE = ("jet_width", "jet_lha", "jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4")
