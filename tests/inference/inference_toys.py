@@ -24,6 +24,7 @@ MEASUREMENT = {
     "working_point": {"signal": ["top"], "signal_efficiency": 0.5},
     "observable": "jet_mass",
     "luminosity": 0.3,
+    "factors": {},
     "regions": {
         "pass": {"tagged": True, "bins": [50, 110, 140, 160, 180, 200, 300]},
         "fail": {"tagged": False, "bins": [50, 80, 110, 140, 170, 200, 300]},
@@ -106,6 +107,7 @@ def write_toys(root: Path, scale: float = 1.0, chunks: int = 2) -> dict[str, int
                 write_parquet(path, {key: value[rows] for key, value in features.items()})
             keys = ("run", "luminosityBlock", "event", "jet_rank", "split", "score")
             write_parquet(root / "scores" / dataset / f"{shift}.parquet", {key: columns[key] for key in keys})
-        cutflow[dataset] = {"weight_to_pb": cross_section / (generated * scale)}
+        sums = {"nominal": generated * scale} | dict.fromkeys(WEIGHTS, generated * scale)
+        cutflow[dataset] = {"weight_to_pb": cross_section / (generated * scale), "sum_weight": sums}
     (root / "cutflow.json").write_text(json.dumps({"datasets": cutflow}))
     return dict.fromkeys(DATASETS, chunks)

@@ -74,22 +74,26 @@ def measurement_folder(pattern: str):
 
 
 def plot_labels(wildcards) -> str:
-    """Params function: titles of axis and samples, and what the data are."""
+    """Params function: titles of axes, samples and data, and what stands above the axes."""
     block = MEASUREMENTS[wildcards.measurement]
     built = "workspace" not in block
+    simulated = built and block["data"]["simulated"]
+    luminosity = f"{block['luminosity']:g} fb$^{{-1}}$" if "luminosity" in block else ""
+    energy = f"({block['energy']:g} TeV)" if "energy" in block else ""
     samples = {name: part["label"] for name, part in block.get("samples", {}).items() if "label" in part}
     return as_json(
         {
             "observable": block.get("label", block["observable"]) if built else "Bin",
             "samples": samples,
-            "simulated": built and block["data"]["simulated"],
-            "luminosity": block.get("luminosity"),
+            "data": "Pseudo-data" if simulated else "Data",
+            "left": "Simulation" if simulated else "",
+            "right": f"{luminosity} {energy}".strip(),
         }
     )
 
 
 try:
-    check_measurements(MEASUREMENTS)
+    check_measurements(MEASUREMENTS, config["channels"])
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -148,6 +152,7 @@ rule build_workspace:
             "working_point",
             "observable",
             "luminosity",
+            "factors",
             "regions",
             "samples",
             "data",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
+from lhcml.common.errors import UserError
 from lhcml.common.files import write_json, write_text
 from lhcml.common.seeds import derive_seed
 from lhcml.inference.assemble_workspace import assemble_workspace, require_filled
@@ -29,6 +30,9 @@ from lhcml.inference.templates import (
     score_threshold,
     split_scale,
 )
+
+# By dataset and weight ("nominal" or a shift): from generator weight to pb
+Factors: TypeAlias = Mapping[str, Mapping[str, float]]
 
 
 class Source:
@@ -82,8 +86,24 @@ def variations(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield name, "nominal" if by_weight else name, name if by_weight else "nominal"
 
 
+def weight_factor(factors: Mapping[str, float], weight: str, dataset: str) -> float:
+    """Return the factor to pb of a weight.
+
+    Raises
+    ------
+    UserError
+        If the dataset has no sum of these weights.
+    """
+    if weight not in factors:
+        raise UserError(
+            f"dataset {dataset} has no sum of weights {weight!r}",
+            f"add {weight!r} to the channel's `selection.shifts`, or remove the modifier that uses it",
+        )
+    return factors[weight]
+
+
 def make_templates(
-    config: Mapping[str, Any], source: Source, factors: Mapping[str, float], threshold: float
+    config: Mapping[str, Any], source: Source, factors: Factors, threshold: float
 ) -> dict[str, dict[str, dict[str, Template]]]:
     """Return templates[region][sample][label], in events at the configured luminosity.
 
@@ -96,19 +116,20 @@ def make_templates(
     for sample, block in config["samples"].items():
         for dataset in block["datasets"]:
             scale = split_scale(source.jets(dataset), block["split"], f"sample {sample}, dataset {dataset}")
-            scale *= factors[dataset] * config["luminosity"] * INVERSE_FB_IN_INVERSE_PB
+            scale *= config["luminosity"] * INVERSE_FB_IN_INVERSE_PB
             for label, shift, weight in dict.fromkeys(variations(config)):
                 jets = source.jets(dataset, shift)
+                factor = scale * weight_factor(factors[dataset], weight, dataset)
                 use = np.ones(len(jets), bool) if block["split"] == "all" else jets.split == block["split"]
                 for region, cut in config["regions"].items():
-                    new = fill_template(jets, use & in_region(jets, cut, threshold), cut["bins"], weight, scale)
+                    new = fill_template(jets, use & in_region(jets, cut, threshold), cut["bins"], weight, factor)
                     old = templates[region][sample].get(label)
                     templates[region][sample][label] = new if old is None else old + new
     return templates
 
 
 def count_data(
-    config: Mapping[str, Any], source: Source, factors: Mapping[str, float], threshold: float, seed: int
+    config: Mapping[str, Any], source: Source, factors: Factors, threshold: float, seed: int
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Return observed counts per region and, per dataset, how many jets there were and were used."""
     observed = {region: np.zeros(len(cut["bins"]) - 1) for region, cut in config["regions"].items()}
@@ -121,8 +142,10 @@ def count_data(
         if block["simulated"]:
             strength = config["injected"] if dataset in block["signal"] else 1.0
             generator = np.random.default_rng(derive_seed(seed, "accept_events", dataset))
-            use = accept_events(jets, factors[dataset], config["luminosity"] * strength, generator, dataset)
-            report[dataset]["largest_luminosity"] = largest_luminosity(jets, factors[dataset]) / max(strength, 1e-9)
+            use = accept_events(jets, factors[dataset]["nominal"], config["luminosity"] * strength, generator, dataset)
+            report[dataset]["largest_luminosity"] = largest_luminosity(jets, factors[dataset]["nominal"]) / max(
+                strength, 1e-9
+            )
         report[dataset]["used"] = int(use.sum())
         for region, cut in config["regions"].items():
             chosen = use & in_region(jets, cut, threshold)
@@ -138,7 +161,7 @@ def _inside(values: Any, bins: Sequence[float]) -> int:
 
 
 def efficiencies(
-    config: Mapping[str, Any], source: Source, factors: Mapping[str, float], threshold: float
+    config: Mapping[str, Any], source: Source, factors: Factors, threshold: float
 ) -> dict[str, dict[str, float]]:
     """Return per sample the tagged share of its jets, in the split of its templates, with its binomial uncertainty."""
     result = {}
@@ -147,7 +170,7 @@ def efficiencies(
         for dataset in block["datasets"]:
             jets = source.jets(dataset)
             use = np.ones(len(jets), bool) if block["split"] == "all" else jets.split == block["split"]
-            weight = jets.weights["nominal"][use] * factors[dataset]
+            weight = jets.weights["nominal"][use] * factors[dataset]["nominal"]
             passed += weight[jets.score[use] >= threshold].sum()
             total += weight.sum()
             squares += (weight**2).sum()
@@ -157,7 +180,7 @@ def efficiencies(
 
 
 def build_workspace(
-    config: Mapping[str, Any], source: Source, factors: Mapping[str, float], seed: int
+    config: Mapping[str, Any], source: Source, factors: Factors, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return workspace and description.
 
@@ -166,8 +189,8 @@ def build_workspace(
     config : Mapping
         A measurement of the configuration.
     source : Source
-    factors : mapping of str to float
-        Generator weight to pb of each simulated dataset.
+    factors : mapping
+        Generator weight to pb of each simulated dataset, by weight.
     seed : int
         Of the pseudo-data.
 
@@ -179,7 +202,9 @@ def build_workspace(
     point = config["working_point"]
     signal = point["signal"]
     threshold = score_threshold(
-        [source.jets(name) for name in signal], [factors[name] for name in signal], point["signal_efficiency"]
+        [source.jets(name) for name in signal],
+        [factors[name]["nominal"] for name in signal],
+        point["signal_efficiency"],
     )
     templates = make_templates(config, source, factors, threshold)
     require_filled(config, templates)
@@ -189,6 +214,7 @@ def build_workspace(
         "poi": config["poi"],
         "injected": config["injected"],
         "luminosity": config["luminosity"],
+        "factors": config["factors"],
         "observable": config["observable"],
         "simulated_data": config["data"]["simulated"],
         "regions": {name: {"bins": cut["bins"], "tagged": cut["tagged"]} for name, cut in config["regions"].items()},
@@ -225,7 +251,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = Source(args.features, args.scores, args.chunks, config["observable"], weight_shifts)
     simulated = [name for block in config["samples"].values() for name in block["datasets"]]
     simulated += config["data"]["datasets"] if config["data"]["simulated"] else []
-    factors = read_normalisation(args.cutflow, simulated + config["working_point"]["signal"])
+    names = list(dict.fromkeys(simulated + config["working_point"]["signal"]))
+    factors = read_normalisation(args.cutflow, names, weight_shifts, config["factors"])
     workspace, description = build_workspace(config, source, factors, args.seed)
     write_workspace(workspace, description, args.workspace, args.digest, args.description)
 

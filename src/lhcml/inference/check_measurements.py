@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from lhcml.common.errors import UserError
 
+# Shifts of the parton shower are weights of the same events; others move the jets
+WEIGHT_SHIFTS = ("isr", "fsr")
 
-def check_measurements(measurements: Mapping[str, Any]) -> None:
+
+def check_measurements(measurements: Mapping[str, Any], channels: Mapping[str, Any]) -> None:
     """Check the section `inference.measurements` of a schema-valid configuration.
+
+    Parameters
+    ----------
+    measurements : mapping
+        Measurements by name.
+    channels : mapping
+        Section `channels`, whose selections tell which shifts there are.
 
     Raises
     ------
@@ -20,7 +30,8 @@ def check_measurements(measurements: Mapping[str, Any]) -> None:
     for name, block in measurements.items():
         if "workspace" in block:
             continue
-        for key, cause, fix in _faults(block):
+        shifts = channels[block["channel"]].get("selection", {}).get("shifts", [])
+        for key, cause, fix in [*_faults(block), *_shift_faults(block, shifts)]:
             raise UserError(f"inference.measurements.{name}.{key}: {cause}", fix)
 
 
@@ -40,7 +51,6 @@ def _faults(block: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             f"{poi!r} is not a normfactor of `modifiers`",
             f"choose among: {', '.join(free) or '(none defined)'}",
         )
-    shifts: dict[tuple[str, str], str] = {}
     for name, part in modifiers.items():
         key = f"modifiers.{name}"
         for kind, known in (("samples", samples), ("regions", regions)):
@@ -54,17 +64,29 @@ def _faults(block: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                     f"{key}.bounds", f"[{low}, {high}] does not hold the starting value {part['initial']}",
                     "give bounds [smallest, largest] around `initial`",
                 )  # fmt: skip
-        if part["type"] == "histosys":
-            pair = (part["up"], part["down"])
-            if part["up"] == part["down"]:
-                yield (
-                    f"{key}.down",
-                    f"{part['down']!r} is also the upward shift",
-                    "name the downward shift, e.g. jesDown",
-                )
-            if pair in shifts:
-                yield key, f"the shifts {pair} are already those of {shifts[pair]!r}", "count each uncertainty once"
-            shifts[pair] = name
+
+
+def _shift_faults(block: Mapping[str, Any], known: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield faults of the shifts that histosys modifiers name."""
+    used: dict[tuple[str, str], str] = {}
+    for name, part in block["modifiers"].items():
+        if part["type"] != "histosys":
+            continue
+        key, pair = f"modifiers.{name}", (part["up"], part["down"])
+        if part["up"] == part["down"]:
+            yield f"{key}.down", f"{part['down']!r} is also the upward shift", "name the downward shift, e.g. jesDown"
+        if pair in used or pair[::-1] in used:
+            other = used.get(pair) or used[pair[::-1]]
+            yield key, f"the shifts {pair} are already those of {other!r}", "count each uncertainty once"
+        used[pair] = name
+        for side in ("up", "down"):
+            if part[side] not in known:
+                fix = f"add it to `selection.shifts` of the channel, which has: {', '.join(known) or '(none)'}"
+                yield f"{key}.{side}", f"the channel has no shift {part[side]!r}", fix
+            weight = part[side].startswith(WEIGHT_SHIFTS)
+            if weight != (part["source"] == "weights"):
+                right = "weights" if weight else "features"
+                yield f"{key}.source", f"{part[side]!r} is not among the {part['source']}", f"set it to {right}"
 
 
 def _data_faults(block: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

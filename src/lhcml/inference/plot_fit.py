@@ -42,7 +42,8 @@ def plot_regions(yields: Mapping[str, Any], stage: str, labels: Mapping[str, Any
     stage : str
         "prefit" or "postfit".
     labels : mapping
-        "observable", "samples", "simulated", "luminosity".
+        "observable" (axis title), "samples" (names in the legend), "data" (name in the legend), "left" and "right"
+        (above the axes).
     """
     columns = min(len(yields), MOST_COLUMNS)
     blocks = math.ceil(len(yields) / columns)
@@ -73,8 +74,7 @@ def _draw_region(
     lower.set_xlabel(labels["observable"])
     lower.set_ylabel("Data / fit" if stage == "postfit" else "Data / exp.")
     upper.set_ylabel("Events per bin")
-    title = f"{labels['luminosity']:g} fb$^{{-1}}$ (14 TeV)" if labels["luminosity"] else ""
-    add_label(upper, title, "Simulation" if labels["simulated"] else "")
+    add_label(upper, labels["right"], labels["left"])
     for axes in (upper, lower):
         axes.set_xlim(edges[0], edges[-1])
     upper.tick_params(labelbottom=False)
@@ -97,7 +97,7 @@ def _draw_region(
     upper.stairs(total + spread, edges, baseline=total - spread, label="Uncertainty", **band)
     centres, below_above = (edges[1:] + edges[:-1]) / 2, poisson_interval(observed)
     marks = {"fmt": "o", "color": "black", "markersize": 4, "linewidth": 1.2}
-    upper.errorbar(centres, observed, yerr=below_above, label="Pseudo-data" if labels["simulated"] else "Data", **marks)
+    upper.errorbar(centres, observed, yerr=below_above, label=labels["data"], **marks)
     safe = np.where(total > 0, total, np.nan)
     lower.stairs(1 + spread / safe, edges, baseline=1 - spread / safe, **band)
     lower.axhline(1, color="0.4", linewidth=1)
@@ -109,7 +109,7 @@ def _draw_region(
     upper.legend(loc="upper right", fontsize=10)
 
 
-def plot_pulls(fit: Mapping[str, Any]) -> Figure:
+def plot_pulls(fit: Mapping[str, Any], labels: Mapping[str, Any]) -> Figure:
     """Return a figure of the constrained parameters: pull and ratio of uncertainties, and of the free ones.
 
     A pull is (fitted - nominal) / width of the constraint; the error bar is the ratio of fitted and constraint widths.
@@ -118,7 +118,6 @@ def plot_pulls(fit: Mapping[str, Any]) -> Figure:
     free = {name: part for name, part in fit["parameters"].items() if part["kind"] == "free"}
     rows = max(len(constrained), 1)
     figure, axes = new_figure(width=6.4, height=1.9 + 0.26 * rows + 0.1 * len(free))
-    add_label(axes, "" if fit["valid"] else "the fit is not valid", "")
     axes.axvspan(-2, 2, color="#fff3bf", linewidth=0)
     axes.axvspan(-1, 1, color="#d8f5d0", linewidth=0)
     axes.axvline(0, color="0.5", linewidth=1)
@@ -133,6 +132,10 @@ def plot_pulls(fit: Mapping[str, Any]) -> Figure:
     axes.set_xlabel(r"$(\hat\theta - \theta_0)\,/\,\Delta\theta$")
     lines = [f"{name} = {with_error(part)}" for name, part in free.items()]
     axes.set_title("\n".join(lines), fontsize=11, loc="left", pad=8)
+    state = "" if fit["valid"] else "the fit is not valid"
+    axes.set_title(
+        "\n".join(text for text in (labels["left"], labels["right"], state) if text), fontsize=11, loc="right"
+    )
     return figure
 
 
@@ -198,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     fit, yields = read_json(args.fit), read_json(args.yields)
     save_figure(plot_regions(yields, "prefit", args.labels), args.prefit)
     save_figure(plot_regions(yields, "postfit", args.labels), args.postfit)
-    save_figure(plot_pulls(fit), args.pulls)
+    save_figure(plot_pulls(fit, args.labels), args.pulls)
     save_figure(plot_correlations(fit), args.correlations)
 
 

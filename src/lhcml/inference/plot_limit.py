@@ -27,11 +27,10 @@ def plot_limit(limit: Mapping[str, Any], labels: Mapping[str, Any]) -> Figure:
     limit : mapping
         Content of limit.json.
     labels : mapping
-        "simulated", "luminosity".
+        "data" (name in the legend), "left" and "right" (above the axes).
     """
     figure, axes = new_figure()
-    title = f"{labels['luminosity']:g} fb$^{{-1}}$ (14 TeV)" if labels["luminosity"] else ""
-    add_label(axes, title, "Simulation" if labels["simulated"] else "")
+    add_label(axes, labels["right"], labels["left"])
     axes.set_xlabel(rf"Parameter of interest {limit['poi']}")
     axes.set_ylabel(r"$\mathrm{CL_s}$")
     if not limit["valid"]:
@@ -43,7 +42,7 @@ def plot_limit(limit: Mapping[str, Any], labels: Mapping[str, Any]) -> Figure:
     axes.fill_between(points, bands[:, 1], bands[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
     axes.plot(points, bands[:, 2], "--", color="black", label="Expected without signal")
     axes.plot(points, [row["cls_observed"] for row in limit["scan"]], "o-", color="black", markersize=3.5,
-              label="Pseudo-data" if labels["simulated"] else "Observed")  # fmt: skip
+              label=labels["data"])  # fmt: skip
     axes.axhline(limit["level"], color=COLOURS[2], linewidth=1.2)
     axes.text(points[-1] * 0.99, limit["level"] * 1.08, f"{100 * (1 - limit['level']):g} % CL", color=COLOURS[2],
               ha="right", va="bottom", fontsize=11)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,8 +109,24 @@ def _events(rows: Sequence[object]) -> NDArray[np.intp]:
     return np.concatenate([[0], np.cumsum(new)]).astype(np.intp) if identity.shape[1] else np.empty(0, np.intp)
 
 
-def read_normalisation(path: Path, datasets: Sequence[str]) -> dict[str, float]:
-    """Return the factor from generator weight to pb of each dataset, from the cutflow file.
+def read_normalisation(
+    path: Path, datasets: Sequence[str], shifts: Sequence[str] = (), factors: Mapping[str, float] | None = None
+) -> dict[str, dict[str, float]]:
+    """Return the factors from generator weight to pb of each dataset, nominal and by weight shift.
+
+    The factor of a weight shift divides by the sum of the shifted weights of all generated events, so that a shower
+    variation changes shapes and acceptances and not the cross section.
+
+    Parameters
+    ----------
+    path : Path
+        `cutflow.json` of the channel.
+    datasets : sequence of str
+        Simulated datasets.
+    shifts : sequence of str
+        Weight shifts; a dataset that lacks one is an error only where the shift is used.
+    factors : mapping of str to float, optional
+        Further factors of datasets (K-factors, efficiencies of selections that are not simulated).
 
     Raises
     ------
@@ -118,7 +134,7 @@ def read_normalisation(path: Path, datasets: Sequence[str]) -> dict[str, float]:
         If a dataset is missing there or has no cross section.
     """
     cutflow = read_json(path)
-    factors = {}
+    result = {}
     for name in datasets:
         block = cutflow.get("datasets", {}).get(name)
         if block is None:
@@ -129,5 +145,8 @@ def read_normalisation(path: Path, datasets: Sequence[str]) -> dict[str, float]:
                 f"{path}: dataset {name!r} has no cross section (weight_to_pb is {factor})",
                 f"set channels.<channel>.datasets.{name}.cross_section in pb",
             )
-        factors[name] = float(factor)
-    return factors
+        scale = float(factor) * (factors or {}).get(name, 1.0)
+        sums = block.get("sum_weight", {})
+        result[name] = {"nominal": scale}
+        result[name] |= {shift: scale * sums["nominal"] / sums[shift] for shift in shifts if sums.get(shift)}
+    return result
