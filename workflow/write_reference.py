@@ -82,7 +82,7 @@ def config_reference() -> str:
     parts = [
         "# Configuration\n",
         "Generated from `workflow/schemas` by `make docs`. A default is the value of a key that a configuration",
-        "leaves out; `config/config.yaml` holds the values of the default run. An overlay (`--configfile mine.yaml`) is",
+        "leaves out; `config/config.yaml` holds the values of the default run. An overlay (`--configfile x.yaml`) is",
         "merged over it key by key; a key set to `null` is removed, a list is replaced.\n",
     ]
     for key, part in schema["properties"].items():
