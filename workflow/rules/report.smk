@@ -48,9 +48,9 @@ rule plot_events:
         mem_mb=memory(1000),
         runtime=10,
     params:
-        count=config["report"]["displays"],
+        displays=config["report"]["displays"],
     shell:
-        "python -m lhcml.report.plot_displays --events {input.events:q} --count {params.count} "
+        "python -m lhcml.report.plot_displays --events {input.events:q} --count {params.displays} "
         "--label {wildcards.channel:q}/{wildcards.dataset:q} --output {output.png:q} > {log:q} 2>&1"
 
 
@@ -81,9 +81,9 @@ rule plot_jets:
         mem_mb=memory(1000),
         runtime=10,
     params:
-        count=config["report"]["displays"],
+        displays=config["report"]["displays"],
     shell:
-        "python -m lhcml.report.plot_displays --jets {input.jets:q} --count {params.count} "
+        "python -m lhcml.report.plot_displays --jets {input.jets:q} --count {params.displays} "
         "--label {wildcards.channel:q}/{wildcards.dataset:q} --output {output.png:q} > {log:q} 2>&1"
 
 
