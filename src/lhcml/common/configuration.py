@@ -141,6 +141,7 @@ def check_references(config: Mapping[str, Any]) -> None:
     """
     channels = config["channels"]
     taggers = config["taggers"]
+    check_features(config)
     if taggers["models"]:
         require_known("taggers.channel", [taggers["channel"]], list(channels))
         known = list(channels[taggers["channel"]]["datasets"])
@@ -164,6 +165,29 @@ def check_references(config: Mapping[str, Any]) -> None:
         for sample, block in measurement["samples"].items():
             require_known(f"{key}.samples.{sample}.datasets", block["datasets"], known)
         require_known(f"{key}.data.datasets", measurement["data"]["datasets"], known)
+
+
+def check_features(config: Mapping[str, Any]) -> None:
+    """Check the section of features.
+
+    Raises
+    ------
+    UserError
+        If a channel to plot is not defined or keeps no constituents, or the split does not sum to one.
+    """
+    plots = config["features"]["plots"]
+    require_known("features.plots", plots, list(config["channels"]))
+    for channel in plots:
+        if not config["channels"][channel]["selection"]["keep"]["constituents"]:
+            raise UserError(
+                f"features.plots: channel {channel!r} keeps no constituents, from which features are computed",
+                f"set channels.{channel}.selection.keep.constituents to true, or take the channel out of the list",
+            )
+    split = config["features"]["split"]
+    total = sum(split.values())
+    if abs(total - 1) > 1e-9:
+        parts = " + ".join(f"{name} {share}" for name, share in split.items())
+        raise UserError(f"features.split: {parts} = {total:g}", "give fractions that sum to 1")
 
 
 def drop_nulls(value: Any) -> Any:
