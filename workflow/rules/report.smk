@@ -161,7 +161,8 @@ rule write_summary:
 rule make_report:
     """Pack all figures and tables with captions into a report that opens offline.
 
-    Snakemake itself makes it, called once more for the files of the report with the same configuration.
+    Snakemake itself makes it, called once more for the files of the report with the same configuration; the job is handed
+    over to it, without an environment of its own, so that it is the same Snakemake.
     """
     input:
         RESULT_TARGETS,
@@ -175,8 +176,7 @@ rule make_report:
         "results/logs/report/make_report.log",
     benchmark:
         "results/benchmarks/report/make_report/all.tsv"
-    conda:
-        "../../envs/report.yaml"
+    handover: True
     threads: 1
     resources:
         mem_mb=memory(1500),
