@@ -26,7 +26,7 @@ TRAINING = {
 }  # fmt: skip
 CONFIG = {
     "family": "pfn",
-    "inputs": ["part_log_pt_rel", "part_deta", "part_dphi"],
+    "inputs": ["part_log_pt_rel", "aligned_deta", "aligned_dphi"],
     "architecture": {"phi": [24, 32], "f": [24]},
     "training": TRAINING,
 }

@@ -17,6 +17,8 @@ from lhcml.common.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+# Types of settings, in words for messages
+KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "a text", list: "a list"}
 MODELS = Path(__file__).resolve().parent / "models"
 
 
@@ -76,7 +78,7 @@ def complete_architecture(family: str, given: Mapping[str, Any]) -> dict[str, An
         if type(value) is not type(default[key]) and not numbers:
             raise UserError(
                 f"architecture {key} of family {family} is {value!r}",
-                f"give a {type(default[key]).__name__}, as {default[key]!r}",
+                f"give {KINDS[type(default[key])]}, as {default[key]!r}",
             )
     return default | dict(given)
 

@@ -13,8 +13,19 @@ from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_parquet, require_finite
+from lhcml.taggers.alignment import align
 
 SIGNAL, BACKGROUND = 1, 0
+# Inputs computed here from feature columns; see `align`
+ALIGNED = ("aligned_deta", "aligned_dphi")
+ALIGNED_FROM = ("part_pt", "part_deta", "part_dphi")
+
+
+def columns_of(inputs: Sequence[str]) -> list[str]:
+    """Return the feature columns to read for inputs: themselves, and what aligned coordinates are computed from."""
+    plain = [name for name in inputs if name not in ALIGNED]
+    needed = ALIGNED_FROM if len(plain) < len(inputs) else ()
+    return list(dict.fromkeys([*plain, *needed]))
 
 
 @dataclass(frozen=True)
@@ -63,15 +74,15 @@ class LabelledJets:
         return total.hexdigest()
 
 
-def pack(table: Any, columns: Sequence[str], where: str) -> Jets:
-    """Pack feature columns of an awkward table.
+def pack(table: Any, inputs: Sequence[str], where: str) -> Jets:
+    """Pack inputs of an awkward table of features.
 
     Parameters
     ----------
     table : awkward.Array
-        Records with the columns, all flat or all jagged with the same multiplicity.
-    columns : sequence of str
-        Inputs, in order.
+        Records with `columns_of(inputs)`, all flat or all jagged with the same multiplicity.
+    inputs : sequence of str
+        Columns, in order, or `ALIGNED` coordinates.
     where : str
         Name of the file, for messages.
 
@@ -82,6 +93,7 @@ def pack(table: Any, columns: Sequence[str], where: str) -> Jets:
     """
     import awkward as ak
 
+    columns = columns_of(inputs)
     dimensions = {name: table[name].ndim for name in columns}
     if len(set(dimensions.values())) != 1 or max(dimensions.values()) > 2:
         kinds = ", ".join(f"{name} {'flat' if depth == 1 else 'jagged'}" for name, depth in dimensions.items())
@@ -92,19 +104,25 @@ def pack(table: Any, columns: Sequence[str], where: str) -> Jets:
     jagged = dimensions[columns[0]] == 2
     lengths = ak.to_numpy(ak.num(table[columns[0]])) if jagged else np.ones(len(table))
     lengths = lengths.astype(np.int64)
-    values: NDArray[np.float32] = np.empty((int(lengths.sum()), len(columns)), dtype=np.float32)
-    for position, name in enumerate(columns):
+    flat: dict[str, NDArray[np.floating]] = {}
+    for name in columns:
         column = table[name]
         if jagged and not np.array_equal(ak.to_numpy(ak.num(column)), lengths):
             raise UserError(
                 f"{columns[0]} and {name} in {where} differ in multiplicity", "choose inputs of the same objects"
             )
-        flat = ak.to_numpy(ak.flatten(column) if jagged else column)
-        if flat.dtype.kind not in "fiub":
-            raise UserError(f"column {name} in {where} is of type {flat.dtype}", "choose columns of numbers")
-        require_finite(f"column {name}", flat.astype(np.float32), where)
-        values[:, position] = flat
-    return Jets(values, lengths)
+        values = ak.to_numpy(ak.flatten(column) if jagged else column)
+        if values.dtype.kind not in "fiub":
+            raise UserError(f"column {name} in {where} is of type {values.dtype}", "choose columns of numbers")
+        flat[name] = values.astype(np.float32)
+        require_finite(f"column {name}", flat[name], where)
+    if any(name in ALIGNED for name in inputs):
+        pt, deta, dphi = (flat[name] for name in ALIGNED_FROM)
+        flat |= dict(zip(ALIGNED, align(pt, deta, dphi, lengths), strict=True))
+    packed: NDArray[np.float32] = np.empty((int(lengths.sum()), len(inputs)), dtype=np.float32)
+    for position, name in enumerate(inputs):
+        packed[:, position] = flat[name]
+    return Jets(packed, lengths)
 
 
 def concatenate(parts: Sequence[Jets]) -> Jets:
@@ -112,15 +130,15 @@ def concatenate(parts: Sequence[Jets]) -> Jets:
     return Jets(np.concatenate([p.values for p in parts]), np.concatenate([p.lengths for p in parts]))
 
 
-def read_split(files: Mapping[int, Sequence[Path]], columns: Sequence[str], split: str) -> LabelledJets:
+def read_split(files: Mapping[int, Sequence[Path]], inputs: Sequence[str], split: str) -> LabelledJets:
     """Read the jets of one split from the feature files of both classes.
 
     Parameters
     ----------
     files : mapping
         Feature files by label: `SIGNAL` and `BACKGROUND`.
-    columns : sequence of str
-        Inputs.
+    inputs : sequence of str
+        As for `pack`.
     split : str
         "train", "validation" or "test".
 
@@ -134,8 +152,8 @@ def read_split(files: Mapping[int, Sequence[Path]], columns: Sequence[str], spli
     for label, name in ((SIGNAL, "signal"), (BACKGROUND, "background")):
         chosen = []
         for path in files[label]:
-            table = read_parquet(path, columns=[*columns, "split"])
-            chosen.append(pack(table[table["split"] == split], columns, str(path)))
+            table = read_parquet(path, columns=[*columns_of(inputs), "split"])
+            chosen.append(pack(table[table["split"] == split], inputs, str(path)))
         jets = concatenate(chosen)
         if len(jets) == 0:
             raise UserError(

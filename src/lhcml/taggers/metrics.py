@@ -36,7 +36,7 @@ class RocCurve:
     background_efficiency: Floats
 
     def auc(self) -> float:
-        """Return the area under the curve: the chance that a signal jet outscores a background jet, a tie counting half."""
+        """Return the area under the curve: the chance that a signal jet outscores a background jet."""
         return float(np.trapezoid(self.signal_efficiency, self.background_efficiency))
 
     def background_efficiency_at(self, signal_efficiency: float) -> float:

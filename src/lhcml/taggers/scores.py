@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lhcml.common.cli import Progress
 from lhcml.common.files import read_parquet, require_finite, write_parquet
-from lhcml.taggers.jets import Jets, pack
+from lhcml.taggers.jets import Jets, columns_of, pack
 
 # What tells a jet apart, carried over from the features in the same order
 KEYS = ("run", "luminosityBlock", "event", "jet_rank", "split")
@@ -32,7 +32,7 @@ def score_files(
     files : sequence of Path
         Feature files of all chunks.
     inputs : sequence of str
-        Columns the tagger reads.
+        Inputs of the tagger.
     predict : callable
         Jets -> scores in 0..1, shape (jets,).
     output : Path
@@ -46,7 +46,7 @@ def score_files(
     parts: dict[str, list[Any]] = {name: [] for name in (*KEYS, "score")}
     progress = Progress(len(files), "files")
     for path in files:
-        table = read_parquet(path, columns=[*KEYS, *inputs])
+        table = read_parquet(path, columns=[*KEYS, *columns_of(inputs)])
         jets = pack(table, inputs, str(path))
         scores = predict(jets) if len(jets) else np.empty(0)
         require_finite("the score", scores, str(path))

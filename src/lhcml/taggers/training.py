@@ -220,7 +220,7 @@ class Training:
             raise UserError(
                 f"the loss became NaN or infinite in epoch {state.epoch + 1}, also after halving the learning rate "
                 f"{LARGEST_RESTARTS} times from {self.settings['learning_rate']}",
-                "lower `learning_rate` of the tagger, set `gradient_clip` to 1, or look for extreme values of its inputs",
+                "lower `learning_rate` of the tagger, set `gradient_clip` to 1, or look for extreme inputs",
             )
         state.restarts += 1
         state.rate_factor /= 2

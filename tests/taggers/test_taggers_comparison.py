@@ -1,0 +1,230 @@
+"""The comparison table, its formats, and the figures."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lhcml.common.errors import UserError
+from lhcml.common.files import read_json, write_json, write_parquet
+from lhcml.taggers import compare_taggers, plot_importance, plot_tagger, plot_taggers
+from lhcml.taggers.compute_metrics import main as compute_metrics
+from lhcml.taggers.metrics import RocCurve
+
+PUBLISHED = Path(compare_taggers.__file__).with_name("published.json")
+
+
+def metrics(auc, rejection, error=0.003):
+    return {
+        "n_signal": 40,
+        "n_background": 60,
+        "auc": auc,
+        "auc_bootstrap_std": error,
+        "accuracy": 0.9,
+        "balanced_accuracy": 0.91,
+        "rejection_30": rejection,
+        "rejection_30_bootstrap_std": None if rejection is None else 4.0,
+        "rejection_30_lower_limit": 20.0 if rejection is None else None,
+        "rejection_50": 10.0,
+        "rejection_50_bootstrap_std": 1.0,
+        "rejection_50_lower_limit": None,
+    }
+
+
+def meta(tagger="pfn", parameters=82458):
+    history = [
+        {"epoch": n, "train_loss": 1 / n, "validation_loss": 1.1 / n, "validation_auc": 1 - 0.3 / n} for n in (1, 2)
+    ]
+    return {
+        "tagger": tagger,
+        "n_train": {"signal": 100, "background": 300},
+        "parameters": parameters,
+        "parameters_are": "x",
+        "train_seconds": 2.0,
+        "best_iteration": 2,
+        "history": history,
+        "feature_importance": {"jet_mass": 0.75, "jet_pt": 0.25},
+    }
+
+
+def compare(folder, trainings, config):
+    names = {"metrics": [], "meta": []}
+    for number, pair in enumerate(trainings):
+        for kind, content in zip(names, pair, strict=True):
+            write_json(folder / f"{kind}{number}.json", content)
+            names[kind].append(str(folder / f"{kind}{number}.json"))
+    compare_taggers.main(
+        [
+            "--metrics",
+            *names["metrics"],
+            "--meta",
+            *names["meta"],
+            "--published",
+            str(PUBLISHED),
+            "--config",
+            json.dumps(config),
+            *(part for kind in ("json", "csv", "latex") for part in (f"--{kind}", str(folder / f"c.{kind}"))),
+        ]
+    )
+    return read_json(folder / "c.json")
+
+
+def test_entry_by_hand(tmp_path):
+    trainings = [(metrics(auc, rejection), meta()) for auc, rejection in ((0.95, 30.0), (0.96, 40.0), (0.97, 50.0))]
+    (entry,) = compare(tmp_path, trainings, {"pfn": {"label": "PFN", "published": "pfn"}})
+    assert entry["auc"] == pytest.approx(0.96)
+    assert entry["auc_seed_std"] == pytest.approx(0.01)
+    assert entry["auc_std"] == pytest.approx(np.hypot(0.01, 0.003))
+    assert entry["rejection_30_std"] == pytest.approx(np.hypot(10, 4))
+    assert (entry["n_train"], entry["n_test"], entry["parameters"], entry["seeds"]) == (400, 100, 82458, 3)
+    assert {"auc": 0.9819, "rejection_30": 891}.items() <= entry["published"].items()
+    assert "1902.09914" in entry["published"]["source"]
+    required = {
+        "tagger",
+        "n_train",
+        "n_test",
+        "auc",
+        "auc_std",
+        "accuracy",
+        "rejection_30",
+        "rejection_30_std",
+        "rejection_50",
+        "parameters",
+        "train_seconds",
+        "published",
+    }
+    assert required <= set(entry)
+    with (tmp_path / "c.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["auc"]) == pytest.approx(0.96)
+    assert row["published_name"] == "PFN"
+    latex = (tmp_path / "c.latex").read_text()
+    assert (
+        r"PFN & 400 & $0.9600 \pm 0.0104$ & $0.9100 \pm 0.0000$ & $40 \pm 11$ & $10 \pm 1$ & 82458 & $0.9819$" in latex
+    )
+
+
+def test_one_seed_has_the_bootstrap_error_alone(tmp_path):
+    (entry,) = compare(tmp_path, [(metrics(0.95, 30.0), meta())], {"pfn": {}})
+    assert (entry["auc_std"], entry["auc_seed_std"]) == (0.003, None)
+    assert entry["published"] == {"name": None, "auc": None, "rejection_30": None, "source": "no published value given"}
+
+
+def test_no_background_jet_passing_is_said(tmp_path):
+    trainings = [(metrics(0.95, 30.0), meta("a_b")), (metrics(0.95, None), meta("a_b"))]
+    (entry,) = compare(tmp_path, trainings, {"a_b": {}})
+    assert (entry["rejection_30"], entry["rejection_30_std"]) == (None, None)
+    # the first training has no limit of its own
+    assert entry["rejection_30_lower_limit"] == 20.0
+    assert r"a\_b & 400" in (tmp_path / "c.latex").read_text()
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(UserError, match="published: pnf"):
+        compare(tmp_path, [(metrics(0.9, 3.0), meta())], {"pfn": {"published": "pnf"}})
+    with pytest.raises(UserError, match="tagger 'pfn', which --config lacks"):
+        compare(tmp_path, [(metrics(0.9, 3.0), meta())], {"xgboost": {}})
+
+
+def test_published_entries_are_complete():
+    for name, entry in read_json(PUBLISHED).items():
+        assert "arXiv:" in entry["source"], name
+        assert 0.9 < entry["auc"] < 1
+        assert entry["rejection_30"] > 100
+        assert entry["rejection_50"] is None or entry["rejection_50"] < entry["rejection_30"]
+    assert read_json(PUBLISHED)["pfn"]["rejection_30_std"] == 18
+
+
+def test_rejection_is_drawn_where_there_are_jets():
+    curve = RocCurve(np.array([0, 0.4, 1.0]), np.array([0, 0.01, 1.0]))
+    drawn = plot_taggers.rejections(curve, np.array([0.2, 0.4, 1.0]), least=0.008)
+    np.testing.assert_allclose(drawn, [np.nan, 100, 1])
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Scores, metrics and descriptions of two taggers with two seeds, laid out as the rules do."""
+    rng = np.random.default_rng(4)
+    for tagger, distance in (("pfn", 2.0), ("xgboost", 1.5)):
+        for seed in (1, 2):
+            folder = tmp_path / tagger / str(seed)
+            for dataset, centre in (("top", distance), ("qcd", 0.0)):
+                score = 1 / (1 + np.exp(-rng.normal(centre, 1, 2000) + distance / 2))
+                split = np.where(rng.random(2000) < 0.5, "test", "train")
+                (folder / "scores" / dataset).mkdir(parents=True)
+                write_parquet(folder / "scores" / dataset / "nominal.parquet", {"score": score, "split": split})
+            write_json(folder / "model.meta.json", meta(tagger))
+            compute_metrics(
+                [
+                    "--signal",
+                    str(folder / "scores/top/nominal.parquet"),
+                    "--background",
+                    str(folder / "scores/qcd/nominal.parquet"),
+                    "--split",
+                    "test",
+                    "--replicas",
+                    "5",
+                    "--output",
+                    str(folder / "metrics.json"),
+                ]
+            )
+    return tmp_path
+
+
+def test_figures_are_made(results):
+    trainings = [(results / tagger / seed) for tagger in ("pfn", "xgboost") for seed in ("1", "2")]
+    pairs = [(read_json(folder / "metrics.json"), read_json(folder / "model.meta.json")) for folder in trainings]
+    compare(results, pairs, {"pfn": {"published": "pfn"}, "xgboost": {}})
+    config = {
+        "taggers": {"pfn": "PFN", "xgboost": "XGBoost"},
+        "seeds": [1, 2],
+        "signal": ["top"],
+        "background": ["qcd"],
+        "label": "14 TeV",
+    }
+    plot_taggers.main(
+        [
+            "--config",
+            json.dumps(config),
+            "--folder",
+            str(results),
+            "--comparison",
+            str(results / "c.json"),
+            "--output",
+            str(results / "roc.png"),
+        ]
+    )
+    plot_tagger.main(
+        [
+            "--folder",
+            str(results / "pfn"),
+            "--seeds",
+            "1",
+            "2",
+            "--signal",
+            "top",
+            "--background",
+            "qcd",
+            "--label",
+            "PFN",
+            "--scores",
+            str(results / "scores.png"),
+            "--history",
+            str(results / "history.png"),
+        ]
+    )
+    plot_importance.main(
+        [
+            "--meta",
+            str(results / "xgboost/1/model.meta.json"),
+            "--label",
+            "BDT",
+            "--output",
+            str(results / "importance.png"),
+        ]
+    )
+    for name in ("roc", "scores", "history", "importance"):
+        assert (results / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (results / f"{name}.pdf").read_bytes().startswith(b"%PDF")
