@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import awkward as ak
 import numpy as np
-from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
-
-
-def flatten(array: ak.Array) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the values of a jagged array, and how many each event has."""
-    return ak.to_numpy(ak.flatten(array)), ak.to_numpy(ak.num(array)).astype(np.int64)
+from lhcml.skim.jagged import Integers, Mask, counts, flat, owners, per_event, starts
 
 
 def link_table(
     jet_index: ak.Array,
     candidate_index: ak.Array,
-    n_jets: NDArray[np.int64],
-    n_candidates: NDArray[np.int64],
+    n_jets: Integers,
+    n_candidates: Integers,
     where: str,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+) -> tuple[Integers, Integers, Integers, int]:
     """Return the links of a chunk with positions counted over all its events; links to nothing (-1) are dropped.
 
     Parameters
@@ -46,9 +39,7 @@ def link_table(
     UserError
         If a link points beyond the jets or candidates of its event.
     """
-    jet, counts = flatten(jet_index)
-    candidate, _ = flatten(candidate_index)
-    event: NDArray[np.int64] = np.repeat(np.arange(len(counts)), counts)
+    jet, candidate, event = flat(jet_index), flat(candidate_index), owners(counts(jet_index))
     real = (jet.astype(np.int64) >= 0) & (candidate.astype(np.int64) >= 0)
     dropped = int(len(real) - np.count_nonzero(real))
     event, jet, candidate = event[real], jet[real].astype(np.int64), candidate[real].astype(np.int64)
@@ -57,13 +48,18 @@ def link_table(
             f"a link between jets and candidates in {where} points beyond the jets or candidates of its event",
             "the file was made inconsistently; set `keep.constituents: false` to skim it without candidates",
         )
-    jet += (np.cumsum(n_jets) - n_jets)[event]
-    candidate += (np.cumsum(n_candidates) - n_candidates)[event]
+    jet += starts(n_jets)[event]
+    candidate += starts(n_candidates)[event]
     return event, jet, candidate, dropped
 
 
 def keep_constituents(
-    candidates: dict[str, ak.Array], jet_index: ak.Array, candidate_index: ak.Array, wanted: ak.Array, where: str
+    candidates: dict[str, ak.Array],
+    jet_index: ak.Array,
+    candidate_index: ak.Array,
+    wanted: Mask,
+    n_jets: Integers,
+    where: str,
 ) -> tuple[dict[str, ak.Array], dict[str, ak.Array], int]:
     """Keep the candidates of wanted jets and renumber the links to them.
 
@@ -73,8 +69,10 @@ def keep_constituents(
         Columns of the candidates, shape (events, candidates).
     jet_index, candidate_index : ak.Array
         Links, shape (events, links).
-    wanted : ak.Array
-        bool per jet, shape (events, jets).
+    wanted : ndarray
+        Jets wanted, all events together, shape (jets,).
+    n_jets : ndarray
+        Number of jets, shape (events,).
     where : str
         File, for messages.
 
@@ -87,25 +85,21 @@ def keep_constituents(
     dropped : int
         Number of links to nothing (index -1) in the file.
     """
-    wanted_flat, n_jets = flatten(wanted)
-    n_candidates = ak.to_numpy(ak.num(next(iter(candidates.values())))).astype(np.int64)
+    n_candidates = counts(next(iter(candidates.values())))
     event, jet, candidate, dropped = link_table(jet_index, candidate_index, n_jets, n_candidates, where)
-    chosen = wanted_flat[jet]
+    chosen = wanted[jet]
     event, jet, candidate = event[chosen], jet[chosen], candidate[chosen]
 
     n_events = len(n_candidates)
-    kept: NDArray[np.bool_] = np.zeros(int(n_candidates.sum()), bool)
+    kept: Mask = np.zeros(int(n_candidates.sum()), bool)
     kept[candidate] = True
-    owner: NDArray[np.int64] = np.repeat(np.arange(n_events), n_candidates)
-    kept_counts = np.bincount(owner[kept], minlength=n_events)
+    kept_counts = per_event(kept, owners(n_candidates), n_events)
     new_position = np.cumsum(kept) - 1
     links = {
-        "jetIdx": jet - (np.cumsum(n_jets) - n_jets)[event],
-        "pFCandsIdx": new_position[candidate] - (np.cumsum(kept_counts) - kept_counts)[event],
+        "jetIdx": jet - starts(n_jets)[event],
+        "pFCandsIdx": new_position[candidate] - starts(kept_counts)[event],
     }
     link_counts = np.bincount(event, minlength=n_events)
-    columns = {
-        name: ak.unflatten(ak.to_numpy(ak.flatten(values))[kept], kept_counts) for name, values in candidates.items()
-    }
+    columns = {name: ak.unflatten(flat(values)[kept], kept_counts) for name, values in candidates.items()}
     renumbered = {name: ak.unflatten(values.astype(np.int32), link_counts) for name, values in links.items()}
     return columns, renumbered, dropped

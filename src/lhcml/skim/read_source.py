@@ -88,6 +88,9 @@ def open_source(path: str) -> Source:
         events = directory["Events"]
         names = canonical_names(events.keys(recursive=False))
         int(events.num_entries)
+        # coffea asks for the types of all branches with each chunk, for formats other than NanoAOD; in a file of two
+        # thousand branches that takes longer than the chunk
+        events.typenames = dict
     except Exception as error:
         raise UserError(
             f"cannot read `Events` of {path} ({type(error).__name__}: {_first_line(error)})",

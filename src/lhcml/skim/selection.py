@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import awkward as ak
 import numpy as np
-from numpy.typing import NDArray
 
+from lhcml.skim.jagged import Columns, Floats, Integers, Mask, counts, flat, owners, pairs, per_event, starts
 from lhcml.skim.systematics import delta_r
 
 Z_MASS = 91.1876  # GeV, Particle Data Group 2024
@@ -17,9 +17,6 @@ LEPTON_MASS = {"Muon": 0.1056583755, "Electron": 0.00051099895}  # GeV
 FOUR_MOMENTUM = ("pt", "eta", "phi", "mass")
 JET_ID_COLUMNS = ("neHEF", "neEmEF", "chHEF", "chMultiplicity", "neMultiplicity")
 TIGHT_BIT = 2
-
-Columns: TypeAlias = Mapping[str, ak.Array]
-Mask: TypeAlias = "NDArray[np.bool_]"
 
 
 def lepton_blocks(selection: Mapping[str, Any]) -> dict[str, str]:
@@ -64,85 +61,84 @@ def in_range(values: Any, limits: Mapping[str, float]) -> Any:
     return passes
 
 
-def passes_kinematics(objects: Columns, cuts: Mapping[str, Any]) -> Any:
-    """Tell which objects pass the cuts "pt", "abs_eta" and "mass" of a block."""
-    passes = objects["pt"] == objects["pt"]
-    for cut, values in (("pt", "pt"), ("abs_eta", "eta"), ("mass", "mass")):
+def passes_kinematics(objects: Mapping[str, Any], cuts: Mapping[str, Any]) -> Mask:
+    """Tell which objects pass the cuts "pt", "abs_eta" and "mass" of a block; arrays of shape (objects,)."""
+    passes: Mask = np.ones(len(objects["pt"]), bool)
+    for cut, name in (("pt", "pt"), ("abs_eta", "eta"), ("mass", "mass")):
         if cut in cuts:
-            passes = passes & in_range(abs(objects[values]) if cut == "abs_eta" else objects[values], cuts[cut])
+            passes &= in_range(np.abs(objects[name]) if cut == "abs_eta" else objects[name], cuts[cut])
     return passes
 
 
 def passes_branches(columns: Columns, collection: str, cuts: Mapping[str, Mapping[str, float]]) -> Any:
-    """Tell which objects pass cuts on further columns: ranges, or bits that must all be set."""
+    """Tell which objects pass cuts on further columns: ranges, or bits that must all be set; shape (objects,)."""
     passes: Any = True
     for name, limits in cuts.items():
-        values = columns[f"{collection}_{name}"]
+        values = flat(columns[f"{collection}_{name}"])
         passes = passes & in_range(values, limits)
         if "bits" in limits:
-            passes = passes & ((values & limits["bits"]) == limits["bits"])
+            # signed, wide enough for any column, whatever its width in this version
+            passes = passes & ((values.astype(np.int64) & limits["bits"]) == limits["bits"])
     return passes
 
 
-def tight_jet_id(columns: Columns, collection: str) -> ak.Array:
+def tight_jet_id(columns: Columns, collection: str) -> Mask:
     """Tell which jets pass the tight identification of CMS: the flag of the file, or (NanoAOD v15) recomputed.
 
     The recomputation uses the Run-3 criteria for PUPPI jets on energy fractions and multiplicities.
     """
     flag = f"{collection}_jetId"
     if flag in columns:
-        return (columns[flag] & TIGHT_BIT) == TIGHT_BIT
-    eta = abs(columns[f"{collection}_eta"])
-    ne_had, ne_em, ch_had, ch_n, ne_n = (columns[f"{collection}_{name}"] for name in JET_ID_COLUMNS)
-    # the sum is made in int32: the columns are bytes in recent versions
-    constituents = ak.values_astype(ch_n, np.int32) + ne_n
+        return (flat(columns[flag]).astype(np.int64) & TIGHT_BIT) == TIGHT_BIT
+    eta = np.abs(flat(columns[f"{collection}_eta"]))
+    ne_had, ne_em, ch_had, ch_n, ne_n = (flat(columns[f"{collection}_{name}"]) for name in JET_ID_COLUMNS)
+    # multiplicities are bytes in some versions, whose sum would wrap around
+    constituents = ch_n.astype(np.int64) + ne_n
     central = (ne_had < 0.99) & (ne_em < 0.90) & (constituents > 1) & (ch_had > 0.01) & (ch_n > 0)
     edge = (ne_had < 0.90) & (ne_em < 0.99)
     endcap = ne_had < 0.99
     forward = (ne_n >= 2) & (ne_em < 0.4)
-    return ak.where(eta <= 2.6, central, ak.where(eta <= 2.7, edge, ak.where(eta <= 3.0, endcap, forward)))
+    return np.select([eta <= 2.6, eta <= 2.7, eta <= 3.0], [central, edge, endcap], forward)
 
 
-def select_leptons(columns: Columns, collection: str, cuts: Mapping[str, Any]) -> dict[str, ak.Array]:
-    """Return "pt", "eta", "phi", "mass", "charge" of the leptons that pass a block, shape (events, var)."""
-    names = ("pt", "eta", "phi", "charge")
-    leptons = {name: columns[f"{collection}_{name}"] for name in names}
+def select_leptons(columns: Columns, collection: str, cuts: Mapping[str, Any]) -> tuple[dict[str, Floats], Integers]:
+    """Return "pt", "eta", "phi", "mass", "charge" of the leptons that pass a block, and their number in each event."""
+    leptons = {name: flat(columns[f"{collection}_{name}"]).astype(float) for name in ("pt", "eta", "phi", "charge")}
+    numbers = counts(columns[f"{collection}_pt"])
     passes = passes_kinematics(leptons, cuts) & passes_branches(columns, collection, cuts.get("branches", {}))
     chosen = {name: values[passes] for name, values in leptons.items()}
-    return chosen | {"mass": ak.full_like(chosen["pt"], LEPTON_MASS[collection], dtype=np.float32)}
+    chosen["mass"] = np.full(len(chosen["pt"]), LEPTON_MASS[collection])
+    return chosen, per_event(passes, owners(numbers), len(numbers))
 
 
-def z_candidates(leptons: Mapping[str, ak.Array]) -> dict[str, Mask]:
+def z_candidates(leptons: Mapping[str, Floats], numbers: Integers) -> dict[str, Floats]:
     """Return mass and pT of the pair of opposite charge nearest to the Z mass in each event, NaN where there is none.
 
     Parameters
     ----------
-    leptons : mapping of str to ak.Array
-        Leptons of one kind, from `select_leptons`.
+    leptons, numbers
+        Leptons of one kind, result of `select_leptons`.
 
     Returns
     -------
     dict of str to ndarray
         "mass" and "pt" in GeV, shape (events,).
     """
-    first, second = {}, {}
-    for name, values in leptons.items():
-        first[name], second[name] = ak.unzip(ak.combinations(ak.values_astype(values, np.float64), 2))
-    opposite = first["charge"] * second["charge"] < 0
-    first = {name: values[opposite] for name, values in first.items()}
-    second = {name: values[opposite] for name, values in second.items()}
-
-    def total(component: Any) -> Any:
-        return component(first) + component(second)
-
-    x = total(lambda p: p["pt"] * np.cos(p["phi"]))
-    y = total(lambda p: p["pt"] * np.sin(p["phi"]))
-    z = total(lambda p: p["pt"] * np.sinh(p["eta"]))
-    energy = total(lambda p: np.sqrt((p["pt"] * np.cosh(p["eta"])) ** 2 + p["mass"] ** 2))
-    mass = np.sqrt(np.maximum(energy**2 - x**2 - y**2 - z**2, 0.0))
-    best = ak.argmin(abs(mass - Z_MASS), axis=1, keepdims=True)
-    nearest = {"mass": mass[best], "pt": np.hypot(x, y)[best]}
-    return {name: ak.to_numpy(ak.fill_none(ak.firsts(values), np.nan)) for name, values in nearest.items()}
+    first, second = pairs(numbers, numbers)
+    opposite = (first < second) & (leptons["charge"][first] * leptons["charge"][second] < 0)
+    first, second = first[opposite], second[opposite]
+    x, y = leptons["pt"] * np.cos(leptons["phi"]), leptons["pt"] * np.sin(leptons["phi"])
+    z = leptons["pt"] * np.sinh(leptons["eta"])
+    energy = np.sqrt(x**2 + y**2 + z**2 + leptons["mass"] ** 2)
+    x, y, z, energy = (component[first] + component[second] for component in (x, y, z, energy))
+    pair = {"mass": np.sqrt(np.maximum(energy**2 - x**2 - y**2 - z**2, 0.0)), "pt": np.hypot(x, y)}
+    # the last assignment to an event wins, and the nearest to the Z mass comes last
+    order = np.argsort(-np.abs(pair["mass"] - Z_MASS), kind="stable")
+    event = owners(numbers)[first][order]
+    best = {name: np.full(len(numbers), np.nan) for name in pair}
+    for name, values in pair.items():
+        best[name][event] = values[order]
+    return best
 
 
 def event_cuts(columns: Columns, selection: Mapping[str, Any], triggers: list[str]) -> dict[str, Mask]:
@@ -162,20 +158,19 @@ def event_cuts(columns: Columns, selection: Mapping[str, Any], triggers: list[st
         masks["trigger"] = np.any([ak.to_numpy(columns[path]).astype(bool) for path in triggers], axis=0)
     if selection["flags"]:
         masks["flags"] = np.all([ak.to_numpy(columns[flag]).astype(bool) for flag in selection["flags"]], axis=0)
-    chosen: dict[str, dict[str, ak.Array]] = {}
+    chosen: dict[str, tuple[dict[str, Floats], Integers]] = {}
     for block, collection in lepton_blocks(selection).items():
         chosen[block] = select_leptons(columns, collection, selection[block])
-        count = ak.to_numpy(ak.num(chosen[block]["pt"]))
         limits = {"max": 0} if block.startswith("veto") else selection[block].get("count")
         if limits is not None:
-            masks[block.replace("_", " ")] = in_range(count, limits)
+            masks[block.replace("_", " ")] = in_range(chosen[block][1], limits)
     wanted = [chosen[block] for block in ("muons", "electrons") if block in chosen]
     if "leptons" in selection:
-        masks["leptons"] = in_range(sum(ak.to_numpy(ak.num(kind["pt"])) for kind in wanted), selection["leptons"])
+        masks["leptons"] = in_range(np.sum([numbers for _, numbers in wanted], axis=0), selection["leptons"])
     if "z_candidate" in selection:
         cuts = selection["z_candidate"]
-        pairs = [z_candidates(kind) for kind in wanted]
-        mass, pt = (np.array([pair[name] for pair in pairs]) for name in ("mass", "pt"))
+        found = [z_candidates(*kind) for kind in wanted]
+        mass, pt = (np.array([pair[name] for pair in found]) for name in ("mass", "pt"))
         distance = np.where(np.isfinite(mass), np.abs(mass - Z_MASS), np.inf)
         best = distance.argmin(axis=0), np.arange(mass.shape[1])
         # comparisons with NaN (no pair) are False
@@ -183,62 +178,70 @@ def event_cuts(columns: Columns, selection: Mapping[str, Any], triggers: list[st
     return masks
 
 
-def fixed_jet_mask(columns: Columns, selection: Mapping[str, Any]) -> Any:
+def fixed_jet_mask(columns: Columns, selection: Mapping[str, Any]) -> Mask:
     """Tell which jets pass the cuts that no shift changes: identification, columns, distance to leptons."""
     jets = selection["jets"]
     collection, cuts = jets["collection"], jets["candidates"]
-    eta, phi = columns[f"{collection}_eta"], columns[f"{collection}_phi"]
-    passes = passes_branches(columns, collection, cuts.get("branches", {})) & (eta == eta)
+    eta, phi = (flat(columns[f"{collection}_{name}"]) for name in ("eta", "phi"))
+    passes: Mask = np.ones(len(eta), bool) & passes_branches(columns, collection, cuts.get("branches", {}))
     if cuts.get("jet_id") == "tight":
-        passes = passes & tight_jet_id(columns, collection)
+        passes &= tight_jet_id(columns, collection)
     if "away_from_leptons" in cuts:
+        numbers = counts(columns[f"{collection}_eta"])
         for block in ("muons", "electrons"):
             if block in selection:
-                leptons = select_leptons(columns, LEPTONS[block], selection[block])
-                jet_eta, lepton_eta = ak.unzip(ak.cartesian([eta, leptons["eta"]], nested=True))
-                jet_phi, lepton_phi = ak.unzip(ak.cartesian([phi, leptons["phi"]], nested=True))
-                near = delta_r(jet_eta, jet_phi, lepton_eta, lepton_phi) < cuts["away_from_leptons"]
-                passes = passes & ~ak.any(near, axis=2)
+                leptons, lepton_numbers = select_leptons(columns, LEPTONS[block], selection[block])
+                jet, lepton = pairs(numbers, lepton_numbers)
+                distance = delta_r(eta[jet], phi[jet], leptons["eta"][lepton], leptons["phi"][lepton])
+                passes[jet[distance < cuts["away_from_leptons"]]] = False
     return passes
 
 
 def jet_cuts(
-    jets: Columns, allowed: Any, selection: Mapping[str, Any], holds_top: Any = None
-) -> tuple[dict[str, Mask], ak.Array]:
+    jets: Mapping[str, Floats], numbers: Integers, allowed: Mask, selection: Mapping[str, Any], holds_top: Any = None
+) -> tuple[dict[str, Mask], Integers]:
     """Select jets in one shift.
 
     Parameters
     ----------
-    jets : mapping of str to ak.Array
-        "pt", "eta", "phi", "mass" of the shift, shape (events, var).
-    allowed : ak.Array
-        Result of `fixed_jet_mask`.
+    jets : mapping of str to ndarray
+        "pt", "eta", "phi", "mass" of the shift, all events together.
+    numbers : ndarray
+        Number of jets, shape (events,).
+    allowed : ndarray
+        Result of `fixed_jet_mask`, shape (jets,).
     selection : mapping
         A channel's selection.
-    holds_top : ak.Array, optional
+    holds_top : ndarray, optional
         Jets matched to a top quark; given if the dataset requires it.
 
     Returns
     -------
     masks : dict of str to ndarray
         Event cuts in the order of the cutflow.
-    selected : ak.Array
-        Positions of the selected jets, hardest first, before the event cuts, shape (events, var).
+    selected : ndarray
+        Flat positions of the selected jets, event by event, hardest first, before the event cuts.
     """
-    cuts = selection["jets"]
-    take = cuts["take"]
-    candidate = passes_kinematics(jets, cuts["candidates"]) & allowed
-    order = ak.argsort(ak.where(candidate, jets["pt"], -1.0), ascending=False)
-    selected = order[candidate[order]]
-    masks = {"jets": in_range(ak.to_numpy(ak.num(selected)), cuts["count"])}
-    if take != "all":
-        selected = selected[:, : {"leading": 1, "two_leading": 2}[take]]
-    taken = {name: jets[name][selected] for name in FOUR_MOMENTUM}
+    cuts, events, owner = selection["jets"], len(numbers), owners(numbers)
+    selected = np.flatnonzero(passes_kinematics(jets, cuts["candidates"]) & allowed)
+    pt, event = jets["pt"][selected], owner[selected]
+    # files list jets by falling pT, which most shifts keep
+    if ((pt[1:] > pt[:-1]) & (event[1:] == event[:-1])).any():
+        order = np.lexsort((-pt, event))
+        selected, event = selected[order], event[order]
+    candidates = np.bincount(event, minlength=events)
+    masks = {"jets": in_range(candidates, cuts["count"])}
+    rank = np.arange(len(selected)) - starts(candidates)[event]
+    if cuts["take"] != "all":
+        taken = rank < {"leading": 1, "two_leading": 2}[cuts["take"]]
+        selected, event, rank = selected[taken], event[taken], rank[taken]
+    of_taken = {name: values[selected] for name, values in jets.items()}
     if "taken" in cuts:
-        masks["taken jets"] = ak.to_numpy(ak.all(passes_kinematics(taken, cuts["taken"]), axis=1))
+        masks["taken jets"] = np.bincount(event[~passes_kinematics(of_taken, cuts["taken"])], minlength=events) == 0
     if "leading" in cuts:
-        masks["leading jet"] = ak.to_numpy(ak.any(passes_kinematics(taken, cuts["leading"])[:, :1], axis=1))
+        passes = passes_kinematics(of_taken, cuts["leading"]) & (rank == 0)
+        masks["leading jet"] = np.bincount(event[passes], minlength=events) > 0
     if holds_top is not None:
         selected = selected[holds_top[selected]]
-        masks["top match"] = ak.to_numpy(ak.num(selected) > 0)
+        masks["top match"] = np.bincount(owner[selected], minlength=events) > 0
     return masks, selected

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
+
+from lhcml.skim.jagged import Floats, Integers, pairs, starts
 
 KINEMATIC_SHIFTS = ("jesUp", "jesDown", "jerUp", "jerDown")
 # position in NanoAOD's PSWeight, relative to the nominal weight
@@ -42,33 +43,34 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def hashed_normal(identity: Sequence[ak.Array], jets: ak.Array) -> ak.Array:
+def hashed_normal(identity: Sequence[NDArray[np.integer[Any]]], numbers: Integers) -> Floats:
     """Return a standard normal number for each jet, a function of event identity and position of the jet only.
 
     Parameters
     ----------
-    identity : sequence of ak.Array
+    identity : sequence of ndarray
         Run, luminosity block and event number, shape (events,).
-    jets : ak.Array
-        Any jagged column of the jets, shape (events, var); only its structure is used.
+    numbers : ndarray
+        Number of jets, shape (events,).
 
     Returns
     -------
-    ak.Array
-        float64, shape (events, var); two hashes through the Box-Muller transform.
+    ndarray
+        Shape (jets,), all events together; two hashes through the Box-Muller transform.
     """
     step = np.uint64(0x9E3779B97F4A7C15)
-    key: NDArray[np.uint64] = np.zeros(len(jets), np.uint64)
+    key: NDArray[np.uint64] = np.zeros(len(numbers), np.uint64)
     for part in identity:
-        key = _mix((key ^ ak.to_numpy(part).astype(np.uint64)) + step)
-    counts = ak.to_numpy(ak.num(jets))
-    position = ak.to_numpy(ak.flatten(ak.local_index(jets))).astype(np.uint64)
-    seed = np.repeat(key, counts) + (position + np.uint64(1)) * step
-    first, second = _mix(seed), _mix(seed ^ np.uint64(0xD1B54A32D192ED03))
+        key = _mix((key ^ part.astype(np.uint64)) + step)
+    position = np.arange(int(numbers.sum())) - np.repeat(starts(numbers), numbers)
+    seed = np.repeat(key, numbers) + (position.astype(np.uint64) + np.uint64(1)) * step
     # 53 bits; 1 - u is in (0, 1], so that the logarithm is finite
-    uniform = [(bits >> np.uint64(11)).astype(float) * 2.0**-53 for bits in (first, second)]
-    normal = np.sqrt(-2 * np.log(1 - uniform[0])) * np.cos(2 * np.pi * uniform[1])
-    return ak.unflatten(normal, counts)
+    uniform = [
+        (bits >> np.uint64(11)).astype(float) * 2.0**-53
+        for bits in (_mix(seed), _mix(seed ^ np.uint64(0xD1B54A32D192ED03)))
+    ]
+    normal: Floats = np.sqrt(-2 * np.log(1 - uniform[0])) * np.cos(2 * np.pi * uniform[1])
+    return normal
 
 
 def resolution(pt: Any, jer: Mapping[str, Any]) -> Any:
@@ -77,16 +79,23 @@ def resolution(pt: Any, jer: Mapping[str, Any]) -> Any:
 
 
 def match_generated(
-    jets: Mapping[str, ak.Array], generated: Mapping[str, ak.Array], radius: float, jer: Mapping[str, Any]
-) -> ak.Array:
+    jets: Mapping[str, Floats],
+    numbers: Integers,
+    generated: Mapping[str, Floats],
+    gen_numbers: Integers,
+    radius: float,
+    jer: Mapping[str, Any],
+) -> Floats:
     """Return the pT of the generated jet that each jet comes from, 0 where there is none.
 
     The nearest generated jet within half the radius, if its pT is within three resolutions of the jet's.
 
     Parameters
     ----------
-    jets, generated : mapping of str to ak.Array
-        Columns "pt" (GeV), "eta", "phi", shape (events, var).
+    jets, generated : mapping of str to ndarray
+        "pt" (GeV), "eta", "phi", all events together.
+    numbers, gen_numbers : ndarray
+        Numbers of jets and of generated jets, shape (events,).
     radius : float
         Radius of the jets.
     jer : mapping
@@ -94,21 +103,22 @@ def match_generated(
 
     Returns
     -------
-    ak.Array
-        pT in GeV, shape of the jets.
+    ndarray
+        pT in GeV, shape (jets,).
     """
-    eta, gen_eta = ak.unzip(ak.cartesian([jets["eta"], generated["eta"]], nested=True))
-    phi, gen_phi = ak.unzip(ak.cartesian([jets["phi"], generated["phi"]], nested=True))
-    distance = delta_r(eta, phi, gen_eta, gen_phi)
-    nearest = ak.argmin(distance, axis=2, keepdims=True)
-    near = ak.fill_none(ak.firsts(distance[nearest], axis=2) < radius / 2, False)
-    _, gen_pt = ak.unzip(ak.cartesian([jets["pt"], generated["pt"]], nested=True))
-    gen_pt = ak.fill_none(ak.firsts(gen_pt[nearest], axis=2), 0.0)
-    close = abs(jets["pt"] - gen_pt) < MATCH_RESOLUTIONS * resolution(jets["pt"], jer) * jets["pt"]
-    return ak.where(near & close, gen_pt, 0.0)
+    jet, gen = pairs(numbers, gen_numbers)
+    distance = delta_r(jets["eta"][jet], jets["phi"][jet], generated["eta"][gen], generated["phi"][gen])
+    near = distance < radius / 2
+    jet, gen, distance = jet[near], gen[near], distance[near]
+    # the last assignment to a jet wins, and the nearest comes last
+    order = np.argsort(-distance, kind="stable")
+    matched: Floats = np.zeros(len(jets["pt"]))
+    matched[jet[order]] = generated["pt"][gen[order]]
+    close = np.abs(jets["pt"] - matched) < MATCH_RESOLUTIONS * resolution(jets["pt"], jer) * jets["pt"]
+    return np.where(close, matched, 0.0)
 
 
-def resolution_factor(pt: Any, gen_pt: Any, normal: Any, scale: float, jer: Mapping[str, Any]) -> Any:
+def resolution_factor(pt: Floats, gen_pt: Floats, normal: Floats, scale: float, jer: Mapping[str, Any]) -> Floats:
     """Return the factor on a jet's pT that turns its resolution into `scale` times what it is.
 
     Parameters
@@ -125,19 +135,22 @@ def resolution_factor(pt: Any, gen_pt: Any, normal: Any, scale: float, jer: Mapp
     matched = 1 + (scale - 1) * (pt - gen_pt) / pt
     smeared = 1 + normal * resolution(pt, jer) * np.sqrt(max(scale**2 - 1, 0.0))
     # a jet cannot turn round
-    return np.maximum(ak.where(gen_pt > 0, matched, smeared), 0.0)
+    factor: Floats = np.maximum(np.where(gen_pt > 0, matched, smeared), 0.0)
+    return factor
 
 
-def jet_factors(pt: Any, gen_pt: Any, normal: Any, config: Mapping[str, Any], shifts: list[str]) -> dict[str, Any]:
+def jet_factors(
+    pt: Floats, gen_pt: Floats, normal: Floats, config: Mapping[str, Any], shifts: Sequence[str]
+) -> dict[str, Floats]:
     """Return the factor on pT and mass of each jet, nominal and per kinematic shift.
 
     Parameters
     ----------
-    pt, gen_pt, normal : ak.Array
+    pt, gen_pt, normal : ndarray
         As in `resolution_factor`.
     config : mapping
         "jes" (relative uncertainty) and "jer" (resolution and scale factors).
-    shifts : list of str
+    shifts : sequence of str
         Wanted members of `KINEMATIC_SHIFTS`.
     """
     jer = config["jer"]
@@ -154,30 +167,38 @@ def jet_factors(pt: Any, gen_pt: Any, normal: Any, config: Mapping[str, Any], sh
 
 
 def shifted_met(
-    met_pt: Any, met_phi: Any, jet_pt: ak.Array, jet_phi: ak.Array, factor: ak.Array
-) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
-    """Return pT (GeV) and azimuth (rad) of the missing momentum after the jets' pT changed by a factor."""
+    met_pt: Floats, met_phi: Floats, jet_pt: Floats, jet_phi: Floats, factor: Floats, owner: Integers
+) -> tuple[Floats, Floats]:
+    """Return pT (GeV) and azimuth (rad) of the missing momentum after the jets' pT changed by a factor.
+
+    Parameters
+    ----------
+    met_pt, met_phi : ndarray
+        Missing momentum, shape (events,).
+    jet_pt, jet_phi, factor : ndarray
+        Jets before the change, and the factor on their pT, shape (jets,).
+    owner : ndarray
+        Event of each jet, shape (jets,).
+    """
     change = jet_pt * (factor - 1)
-    x = met_pt * np.cos(met_phi) - ak.to_numpy(ak.sum(change * np.cos(jet_phi), axis=1))
-    y = met_pt * np.sin(met_phi) - ak.to_numpy(ak.sum(change * np.sin(jet_phi), axis=1))
+    events = len(met_pt)
+    x = met_pt * np.cos(met_phi) - np.bincount(owner, change * np.cos(jet_phi), events)
+    y = met_pt * np.sin(met_phi) - np.bincount(owner, change * np.sin(jet_phi), events)
     return np.hypot(x, y), np.arctan2(y, x)
 
 
-def event_weights(
-    gen_weight: NDArray[np.floating[Any]], ps_weight: ak.Array | None
-) -> dict[str, NDArray[np.floating[Any]]]:
+def event_weights(gen_weight: Floats, ps_weight: Any | None) -> dict[str, Floats]:
     """Return the nominal weight of each event and, where the file has the four shower weights, the shifted ones.
 
     Parameters
     ----------
     gen_weight : ndarray
         Generator weights, shape (events,); ones for collision data.
-    ps_weight : ak.Array or None
-        NanoAOD's PSWeight, shape (events, var): initial-state up, final-state up, initial-state down, final-state down.
+    ps_weight : ndarray or None
+        NanoAOD's PSWeight, shape (events, 4): initial-state up, final-state up, initial-state down, final-state down.
     """
     gen_weight = gen_weight.astype(np.float64)
     weights = {"nominal": gen_weight}
     if ps_weight is not None:
-        table = ak.to_numpy(ps_weight[:, : len(SHOWER_WEIGHTS)])
-        weights |= {shift: gen_weight * table[:, position] for shift, position in SHOWER_WEIGHTS.items()}
+        weights |= {shift: gen_weight * ps_weight[:, position] for shift, position in SHOWER_WEIGHTS.items()}
     return weights

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from lhcml.skim.jagged import Floats, Integers, Mask, owners, pairs, starts
 from lhcml.skim.systematics import delta_r
 
 TOP, W_BOSON = 6, 24
@@ -38,26 +38,27 @@ def origins(pdg: NDArray[np.integer[Any]], mother: NDArray[np.integer[Any]]) -> 
         origin[same] = mother[origin[same]]
 
 
-def hadronic_tops(particles: Mapping[str, ak.Array]) -> dict[str, ak.Array]:
+def hadronic_tops(particles: Mapping[str, NDArray[Any]], numbers: Integers) -> tuple[dict[str, Floats], Integers]:
     """Find the top quarks that decay to three quarks, with the directions of top and quarks.
 
     Parameters
     ----------
-    particles : mapping of str to ak.Array
-        Columns "eta", "phi", "pdgId", "genPartIdxMother" of NanoAOD's GenPart, shape (events, var).
+    particles : mapping of str to ndarray
+        Columns "eta", "phi", "pdgId", "genPartIdxMother" of NanoAOD's GenPart, all events together.
+    numbers : ndarray
+        Number of particles, shape (events,).
 
     Returns
     -------
-    dict of str to ak.Array
-        "eta" and "phi" of shape (events, tops, 4): the top after radiation, the quark from its decay, the two quarks
-        from the W boson's.
+    directions : dict of str to ndarray
+        "eta" and "phi" of shape (tops, 4): the top after radiation, the quark from its decay, the two quarks from the
+        W boson's.
+    numbers : ndarray
+        Number of such tops, shape (events,).
     """
-    counts = ak.to_numpy(ak.num(particles["pdgId"]))
-    starts: NDArray[np.int64] = np.repeat(np.cumsum(counts) - counts, counts)
-    event: NDArray[np.int64] = np.repeat(np.arange(len(counts)), counts)
-    pdg = ak.to_numpy(ak.flatten(particles["pdgId"])).astype(np.int64)
-    local = ak.to_numpy(ak.flatten(particles["genPartIdxMother"])).astype(np.int64)
-    mother = np.where(local >= 0, local + starts, -1)
+    pdg = particles["pdgId"].astype(np.int64)
+    local = particles["genPartIdxMother"].astype(np.int64)
+    mother = np.where(local >= 0, local + np.repeat(starts(numbers), numbers), -1)
     kind, position = np.abs(pdg), np.arange(len(pdg))
     origin = origins(pdg, mother)
 
@@ -78,7 +79,7 @@ def hadronic_tops(particles: Mapping[str, ak.Array]) -> dict[str, ak.Array]:
     tops = position[(kind == TOP) & (n_own == 1) & (n_w == 2)]
     row = np.full(len(pdg) + 1, -1)
     row[tops] = np.arange(len(tops))
-    table: NDArray[np.int64] = np.zeros((len(tops), 4), np.int64)
+    table: Integers = np.zeros((len(tops), 4), np.int64)
     table[:, 0] = tops
     own = position[from_top & (row[owner] >= 0)]
     table[row[owner[own]], 1] = own
@@ -86,35 +87,35 @@ def hadronic_tops(particles: Mapping[str, ak.Array]) -> dict[str, ak.Array]:
     pair = pair[np.argsort(row[owner[pair]], kind="stable")]
     table[:, 2:] = pair.reshape(-1, 2)
 
-    tops_per_event = np.bincount(event[tops], minlength=len(counts))
-    found = {}
-    for name in ("eta", "phi"):
-        values = ak.to_numpy(ak.flatten(particles[name])).astype(np.float64)[table]
-        found[name] = ak.unflatten(values, tops_per_event)
-    return found
+    directions = {name: particles[name].astype(np.float64)[table] for name in ("eta", "phi")}
+    of_event: Integers = np.bincount(owners(numbers)[tops], minlength=len(numbers))
+    return directions, of_event
 
 
-def holds_top(jets: Mapping[str, ak.Array], tops: Mapping[str, ak.Array], radius: float) -> ak.Array:
+def holds_top(
+    jets: Mapping[str, Floats], numbers: Integers, tops: Mapping[str, Floats], top_numbers: Integers, radius: float
+) -> Mask:
     """Tell for each jet whether a top quark and its three decay quarks are all within `radius` of its axis.
 
     Parameters
     ----------
-    jets : mapping of str to ak.Array
-        Columns "eta", "phi", shape (events, var).
-    tops : mapping of str to ak.Array
+    jets : mapping of str to ndarray
+        "eta", "phi" of the jets, all events together.
+    numbers : ndarray
+        Number of jets, shape (events,).
+    tops, top_numbers
         Result of `hadronic_tops`.
     radius : float
         Largest distance in pseudorapidity and azimuth.
 
     Returns
     -------
-    ak.Array
-        bool, shape of the jets.
+    ndarray
+        bool, shape (jets,).
     """
-    inside = None
-    for member in range(4):
-        eta, top_eta = ak.unzip(ak.cartesian([jets["eta"], tops["eta"][:, :, member]], nested=True))
-        phi, top_phi = ak.unzip(ak.cartesian([jets["phi"], tops["phi"][:, :, member]], nested=True))
-        near = delta_r(eta, phi, top_eta, top_phi) < radius
-        inside = near if inside is None else inside & near
-    return ak.any(inside, axis=2)
+    jet, top = pairs(numbers, top_numbers)
+    eta, phi = jets["eta"][jet][:, None], jets["phi"][jet][:, None]
+    inside = (delta_r(eta, phi, tops["eta"][top], tops["phi"][top]) < radius).all(axis=1)
+    holds: Mask = np.zeros(len(jets["eta"]), bool)
+    holds[jet[inside]] = True
+    return holds
