@@ -1,8 +1,8 @@
 """Calorimeter towers and energy flow of the parametric detector.
 
-Geometry, fractions, resolutions and thresholds are those of the ATLAS card of Delphes (arXiv:1307.6346), and so is the
-energy-flow rule: a tower whose energy exceeds that of its tracks significantly gives a neutral object with the excess; in
-any other tower the tracks are scaled to the weighted mean of track and calorimeter energies.
+Geometry, fractions, resolutions and thresholds are those of the ATLAS card of Delphes (arXiv:1307.6346), and so is
+the energy-flow rule: a tower whose energy exceeds that of its tracks significantly gives a neutral object with the
+excess; in any other tower the tracks are scaled to the weighted mean of track and calorimeter energies.
 """
 
 from __future__ import annotations
@@ -122,6 +122,12 @@ class Neutrals:
     energy: np.ndarray
 
 
+def sum_in_towers(tower: np.ndarray, values: np.ndarray, towers: int) -> np.ndarray:
+    """Return the sum of `values` in each tower, float64 of shape (towers,)."""
+    # the sum of no values at all would be of integers
+    return np.bincount(tower, values, minlength=towers).astype(np.float64)
+
+
 def run_energy_flow(
     calorimeter: Calorimeter,
     particles: Particles,
@@ -169,7 +175,7 @@ def run_energy_flow(
     eta_low, eta_high, phi_low, phi_high = calorimeter.edges(keys % calorimeter.towers)
     centre = 0.5 * (eta_low + eta_high)
 
-    deposit = np.bincount(at_particle, fraction[hit] * particles.energy[hit], minlength=towers)
+    deposit = sum_in_towers(at_particle, fraction[hit] * particles.energy[hit], towers)
     energy = smear(deposit, calorimeter.resolution(centre, deposit), rng) if smearing else deposit
     sigma = calorimeter.resolution(centre, energy)
     least, factor = (calorimeter.energy_min, calorimeter.significance_min) if thresholds else (0.0, 0.0)
@@ -177,11 +183,11 @@ def run_energy_flow(
 
     share = fraction[tracks.source[own]]
     track_energy = tracks.energy[own]
-    charged = np.bincount(at_track, share * track_energy, minlength=towers)
+    charged = sum_in_towers(at_track, share * track_energy, towers)
     # the resolution of a track counts on its share where the track is the better measurement of the two
     calorimeter_better = calorimeter.resolution(centre[at_track], track_energy) / track_energy < tracks.resolution[own]
     guess = np.where(calorimeter_better, share * track_energy, track_energy)
-    charged_sigma = np.sqrt(np.bincount(at_track, (tracks.resolution[own] * guess) ** 2, minlength=towers))
+    charged_sigma = np.sqrt(sum_in_towers(at_track, (tracks.resolution[own] * guess) ** 2, towers))
 
     excess = np.maximum(energy - charged, 0.0)
     total_sigma = np.hypot(charged_sigma, sigma)

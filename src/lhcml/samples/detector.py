@@ -83,8 +83,8 @@ def wrap_phi(phi: np.ndarray) -> np.ndarray:
 def propagate(particles: Particles, field: float = FIELD) -> tuple[np.ndarray, np.ndarray]:
     """Return eta and phi of the point where each particle, produced at the origin, leaves the tracker volume.
 
-    A charged particle moves on a helix of radius r = pT / (0.3 B q) [m, GeV, T]; a positive one turns towards smaller phi
-    in a field along +z. Those that never reach the barrel leave through an end.
+    A charged particle moves on a helix of radius r = pT / (0.3 B q) [m, GeV, T]; a positive one turns towards smaller
+    phi in a field along +z. Those that never reach the barrel leave through an end.
 
     Parameters
     ----------

@@ -83,18 +83,11 @@ def read_content(block: Mapping[str, Any]) -> Content:
     )
 
 
-def filter_events(process: Process, particles: Particles, events: int, radius: float) -> np.ndarray:
-    """Return which events pass the generator filter of the process, bool of shape (events,)."""
-    keep = np.ones(events, dtype=bool)
-    if process.gen_fat_jet_pt is not None:
-        low, high = process.gen_fat_jet_pt
-        leading = cluster(particles, events=events, radius=radius, min_pt=low).leading_pt
-        keep &= (leading >= low) & (leading < high)
-    if process.min_gen_lepton_pt > 0:
-        lepton = np.isin(np.abs(particles.pdg_id), (11, 13)) & (np.abs(particles.eta) < LEPTON_MAX_ETA)
-        lepton &= particles.pt > process.min_gen_lepton_pt
-        keep &= np.bincount(particles.event[lepton], minlength=events) > 0
-    return keep
+def has_lepton(particles: Particles, events: int, min_pt: float) -> np.ndarray:
+    """Return which events have an electron or muon above `min_pt` GeV within abs(eta) < 2.7; shape (events,)."""
+    lepton = np.isin(np.abs(particles.pdg_id), (11, 13)) & (np.abs(particles.eta) < LEPTON_MAX_ETA)
+    lepton &= particles.pt > min_pt
+    return np.bincount(particles.event[lepton], minlength=events) > 0
 
 
 def jets_with_candidates(
@@ -162,7 +155,7 @@ def simulate(
 
 
 def ps_weights(record: EventRecord) -> ak.Array:
-    """Return PSWeight; without variations a single 1 as in NanoAOD."""
+    """Return PSWeight; a single 1 where variations are off, as in NanoAOD."""
     values = record.variations if record.variations.shape[1] else np.ones((record.size, 1))
     return ak.from_regular(ak.Array(values.astype(np.float32)), axis=1)
 
@@ -190,16 +183,19 @@ def generate_chunk(
         Seed of the job.
     """
     log = logging.getLogger("lhcml")
-    pythia = start_pythia(process.settings, seed, process.variations)
+    veto = None if process.leading_jet_pt is None else (*process.leading_jet_pt, content.fat_jet_radius)
+    generator = start_pythia(process.settings, seed, variations=process.variations, veto=veto)
     rng = np.random.default_rng(seed)
     progress = Progress(events, "events")
     sums = np.zeros(2)
-    variation_sums = np.zeros(len(VARIATIONS) if process.variations else 1)
+    variation_sums = np.zeros(len(VARIATIONS))
     generated = written = 0
     with EventFile(output) as file:
-        for record in generate(pythia, events, BATCH):
-            gen = visible_particles(record, charges(pythia, record.pdg_id))
-            keep = filter_events(process, gen, record.size, content.fat_jet_radius)
+        for record in generate(generator, events, BATCH):
+            gen = visible_particles(record, charges(generator, record.pdg_id))
+            keep = np.ones(record.size, dtype=bool)
+            if process.min_lepton_pt > 0:
+                keep = has_lepton(gen, record.size, process.min_lepton_pt)
             number = first_event + generated + np.flatnonzero(keep)
             kept = int(keep.sum())
             numbers = {
@@ -211,20 +207,24 @@ def generate_chunk(
             generated += record.size
             written += kept
             sums += (record.weight.sum(), (record.weight**2).sum())
-            variation_sums += record.weight @ (record.variations if process.variations else np.ones((record.size, 1)))
+            if process.variations:
+                variation_sums += record.weight @ record.variations
             progress.add(record.size)
-        section = cross_section(pythia)
-        file.finish(
-            {
-                "run": np.ones(1, dtype=np.uint32),
-                "genEventCount": np.array([generated], dtype=np.int64),
-                "genEventSumw": sums[:1],
-                "genEventSumw2": sums[1:],
-                "PSSumw": (variation_sums / sums[0])[None, :],
-                "crossSection": np.array([section.value]),
-                "crossSectionError": np.array([section.error]),
-            }
-        )
+        section = cross_section(generator)
+        runs = {
+            "run": np.ones(1, dtype=np.uint32),
+            "genEventCount": np.array([generated], dtype=np.int64),
+            "genEventSumw": sums[:1],
+            "genEventSumw2": sums[1:],
+            "crossSection": np.array([section.value]),
+            "crossSectionError": np.array([section.error]),
+        }
+        if process.variations:
+            # A shower variation leaves the cross section before any veto as it is, so its sum of weights is that of
+            # the nominal ones. Events vetoed early are not among those summed here: what the variation changes in the
+            # number of events kept is physics, and must not be divided out.
+            runs["PSSumw"] = (np.ones(len(VARIATIONS)) if veto else variation_sums / sums[0])[None, :]
+        file.finish(runs)
     log.info("wrote %d of %d generated events; cross section %.6g +- %.2g pb", written, generated, section.value,
              section.error)  # fmt: skip
 

@@ -10,8 +10,9 @@ import awkward as ak
 import numpy as np
 
 from lhcml.common.errors import UserError
+from lhcml.samples.veto import make_jet_veto
 
-# Particles that live longer than this (c tau in mm) reach the detector: K0S, Lambda and the charged hyperons are stable.
+# Particles that live longer than this (c tau in mm) reach the detector: K0S, Lambda and charged hyperons are stable.
 STABLE_DECAY_LENGTH = 10.0
 
 # Order and meaning of NanoAOD's PSWeight. "Up" means more radiation: the scale of alpha_s is halved.
@@ -23,10 +24,10 @@ VARIATION_SETTINGS = (
     # Variations of soft emissions near the cut-off blow up the spread of the weights without a meaning of their own: as
     # CMS does, only emissions with pT^2 > 20 pTmin^2 are varied.
     "UncertaintyBands:FSRpTmin2Fac = 20.",
-    # Trial emissions are oversampled so that the varied rate stays below the trial rate. alpha_s(mu/2) is at most
-    # 1.5 alpha_s(mu) above that cut, so 2 is enough; the default of 3 costs twice the time at the same spread.
+    # Trial emissions are oversampled to keep the spread of the weights down, at a price in time that is most of the
+    # price of the variations; these values are the compromise measured in docs/samples.md.
     "UncertaintyBands:overSampleFSR = 2.",
-    "UncertaintyBands:overSampleISR = 2.",
+    "UncertaintyBands:overSampleISR = 1.5",
 )
 
 
@@ -87,6 +88,14 @@ class EventRecord:
 
 
 @dataclass(frozen=True)
+class Generator:
+    """An initialised Pythia, and the user hook that it calls but does not keep alive."""
+
+    pythia: Any
+    hook: Any
+
+
+@dataclass(frozen=True)
 class CrossSection:
     """Cross section of a process from the phase-space sampling of one job, in pb."""
 
@@ -114,7 +123,9 @@ def import_pythia() -> Any:
     return module
 
 
-def start_pythia(settings: Sequence[str], seed: int, variations: bool) -> Any:
+def start_pythia(
+    settings: Sequence[str], seed: int, *, variations: bool = False, veto: tuple[float, float, float] | None = None
+) -> Generator:
     """Return an initialised generator.
 
     Parameters
@@ -125,6 +136,8 @@ def start_pythia(settings: Sequence[str], seed: int, variations: bool) -> Any:
         Seed, 1 to 900 000 000.
     variations : bool
         Compute the weights of the shower variations.
+    veto : tuple of float, optional
+        Lowest and highest pT of the leading parton-level jet in GeV, and its radius: drops other events early.
 
     Raises
     ------
@@ -132,7 +145,9 @@ def start_pythia(settings: Sequence[str], seed: int, variations: bool) -> Any:
         If Pythia refuses a line or cannot be initialised with these lines.
     """
     # the first argument is the path of Pythia's data, found by itself; the second silences the banner
-    pythia = import_pythia().Pythia("", False)
+    module = import_pythia()
+    hook = None
+    pythia = module.Pythia("", False)
     frame = [
         "Print:quiet = on",
         "Random:setSeed = on",
@@ -147,15 +162,18 @@ def start_pythia(settings: Sequence[str], seed: int, variations: bool) -> Any:
                 f"Pythia refuses the setting {line!r}",
                 "correct its name and value after Pythia's manual, in `generate: {settings: [...]}` of the dataset",
             )
+    if veto is not None:
+        hook = make_jet_veto(module, *veto)
+        pythia.setUserHooksPtr(hook)
     if not pythia.init():
         raise UserError(
             "Pythia cannot be initialised with the settings " + "; ".join(settings),
             "Pythia's own message stands above; a process must be switched on and its phase space must be open",
         )
-    return pythia
+    return Generator(pythia, hook)
 
 
-def read_batch(pythia: Any, count: int) -> EventRecord:
+def read_batch(generator: Generator, count: int) -> EventRecord:
     """Generate `count` events.
 
     An event that Pythia gives up on is replaced by another one, as in every Pythia program: such failures are part of
@@ -167,7 +185,7 @@ def read_batch(pythia: Any, count: int) -> EventRecord:
         If more than half of the attempts fail.
     """
     try:
-        batch = pythia.nextBatch(count, 2.0)
+        batch = generator.pythia.nextBatch(count, 2.0)
     except RuntimeError as error:
         raise UserError(f"Pythia failed in event generation: {error}", "check the settings of the process") from error
     counts = ak.to_numpy(ak.num(batch.prt)).astype(np.int64)
@@ -181,7 +199,7 @@ def read_batch(pythia: Any, count: int) -> EventRecord:
     mother = column(flat.mother1).astype(np.int64)
     mother = np.where(mother > 0, mother + offsets[event], np.arange(len(event)))
     weights = ak.to_numpy(batch.info.weights)
-    names = [name.lower() for name in pythia.infoPython().weightNameVector()]
+    names = [name.lower() for name in generator.pythia.infoPython().weightNameVector()]
     # groups come after the single variations, under the names given to them
     positions = [names.index(name.lower()) for name in VARIATIONS if name.lower() in names]
     return EventRecord(
@@ -200,21 +218,21 @@ def read_batch(pythia: Any, count: int) -> EventRecord:
     )
 
 
-def generate(pythia: Any, events: int, batch: int) -> Iterator[EventRecord]:
+def generate(generator: Generator, events: int, batch: int) -> Iterator[EventRecord]:
     """Yield batches until `events` events are generated."""
     while events > 0:
-        yield read_batch(pythia, min(batch, events))
+        yield read_batch(generator, min(batch, events))
         events -= batch
 
 
-def cross_section(pythia: Any) -> CrossSection:
+def cross_section(generator: Generator) -> CrossSection:
     """Return the cross section that Pythia found so far, converted from mb to pb."""
-    info = pythia.infoPython()
+    info = generator.pythia.infoPython()
     return CrossSection(1e9 * info.sigmaGen(), 1e9 * info.sigmaErr())
 
 
-def charges(pythia: Any, pdg_ids: np.ndarray) -> np.ndarray:
+def charges(generator: Generator, pdg_ids: np.ndarray) -> np.ndarray:
     """Return the electric charge of each particle in units of e, shape of `pdg_ids`."""
     codes, inverse = np.unique(pdg_ids, return_inverse=True)
-    values = np.array([pythia.particleData.chargeType(int(code)) for code in codes]) / 3.0
+    values = np.array([generator.pythia.particleData.chargeType(int(code)) for code in codes]) / 3.0
     return values[inverse]

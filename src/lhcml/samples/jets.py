@@ -37,7 +37,7 @@ class Jets:
 
     @property
     def leading_pt(self) -> np.ndarray:
-        """pT of the leading jet of each event in GeV, 0 where there is none; shape (events,)."""
+        """Transverse momentum of each event's leading jet in GeV, 0 where there is none; shape (events,)."""
         leading = np.zeros(len(self.counts))
         first = np.cumsum(self.counts) - self.counts
         some = self.counts > 0

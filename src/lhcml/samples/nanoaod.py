@@ -91,8 +91,8 @@ def candidate_collections(
 ) -> dict[str, ak.Array]:
     """Return the candidates that belong to a jet, and for each jet collection its cross references.
 
-    As in PFNano, a cross-reference collection lists the constituents jet by jet: `jetIdx` is the jet and `pFCandsIdx` the
-    candidate, both counted in their event.
+    As in PFNano, a cross-reference collection lists the constituents jet by jet: `jetIdx` is the jet and `pFCandsIdx`
+    the candidate, both counted in their event.
 
     Parameters
     ----------

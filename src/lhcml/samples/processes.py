@@ -17,40 +17,151 @@ class Process:
     ----------
     settings : tuple of str
         Pythia settings.
-    gen_fat_jet_pt : tuple of float, optional
-        An event is kept if the pT of its leading particle-level large-radius jet lies in this range in GeV.
-    min_gen_lepton_pt : float
-        An event is kept if it has an electron or muon of at least this pT in GeV within abs(eta) < 2.7; 0 keeps all.
+    leading_jet_pt : tuple of float, optional
+        Range in GeV of the pT of the leading large-radius jet of partons; other events are dropped early, replaced, and
+        not part of the cross section (`lhcml.samples.veto`).
+    min_lepton_pt : float
+        If above 0, only events with a final electron or muon of this pT in GeV are written; all are counted.
     variations : bool
         Compute the weights of the shower variations.
     """
 
     settings: tuple[str, ...]
-    gen_fat_jet_pt: tuple[float, float] | None = None
-    min_gen_lepton_pt: float = 0.0
+    leading_jet_pt: tuple[float, float] | None = None
+    min_lepton_pt: float = 0.0
     variations: bool = True
 
 
-# Top Tagging Reference: 14 TeV, no multiple interactions (arXiv:1902.09914). Choice of pTHat: docs/samples.md.
-_TOPTAG = ("Beams:eCM = 14000.", "PartonLevel:MPI = off", "PhaseSpace:pTHatMin = 450.", "PhaseSpace:pTHatMax = 900.")
-_ALL_HADRONIC = ("24:onMode = off", "24:onIfAny = 1 2 3 4 5")
+# Top Tagging Reference: 14 TeV, no multiple interactions (arXiv:1902.09914). Choice of the ranges: docs/samples.md.
+_TOPTAG = ("Beams:eCM = 14000.", "PartonLevel:MPI = off")
+# LHC Olympics R&D: 13 TeV, no multiple interactions, a jet of R = 1.0 above 1.2 TeV (Zenodo 4536377).
+_DIJET = ("Beams:eCM = 13000.", "PartonLevel:MPI = off")
+# OmniFold: 14 TeV, stable Z recoiling against a jet, pTHat above 150 GeV, ATLAS A14 tunes (Zenodo 3548091).
+_ZJETS = (
+    "Beams:eCM = 14000.",
+    "WeakBosonAndParton:qqbar2gmZg = on",
+    "WeakBosonAndParton:qg2gmZq = on",
+    "WeakZ0:gmZmode = 2",
+    "23:mayDecay = off",
+    "PhaseSpace:pTHatMin = 150.",
+)
+# Anomaly detection at 40 MHz: 13 TeV, an electron or muon (Zenodo 5046389 and its signals).
+_TRIGGER = ("Beams:eCM = 13000.",)
+_TRIGGER_LEPTON = 20.0
+_LEPTONIC_W = ("24:onMode = off", "24:onIfAny = 11 13 15")
 
 PROCESSES: dict[str, Process] = {
     "toptag_top": Process(
-        (*_TOPTAG, "Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *_ALL_HADRONIC), gen_fat_jet_pt=(480.0, 750.0)
+        (
+            *_TOPTAG,
+            "Top:gg2ttbar = on",
+            "Top:qqbar2ttbar = on",
+            "24:onMode = off",
+            "24:onIfAny = 1 2 3 4 5",
+            "PhaseSpace:pTHatMin = 250.",
+        ),
+        leading_jet_pt=(515.0, 740.0),
     ),
-    "toptag_qcd": Process((*_TOPTAG, "HardQCD:all = on"), gen_fat_jet_pt=(480.0, 750.0)),
+    "toptag_qcd": Process((*_TOPTAG, "HardQCD:all = on", "PhaseSpace:pTHatMin = 300."), leading_jet_pt=(515.0, 720.0)),
+    "dijet_qcd": Process(
+        (*_DIJET, "HardQCD:all = on", "PhaseSpace:pTHatMin = 700."), leading_jet_pt=(1100.0, float("inf"))
+    ),
+    # W' -> X Y as Z' -> X Y with scalars of our own: isotropic decays, only the masses matter in the benchmark
+    "dijet_resonance": Process(
+        (
+            *_DIJET,
+            "NewGaugeBoson:ffbar2gmZZprime = on",
+            "Zprime:gmZmode = 3",
+            "32:m0 = 3500.",
+            "32:mWidth = 20.",
+            "32:doForceWidth = on",
+            "PhaseSpace:mHatMin = 3000.",
+            "9000001:all = X void 1 0 0 500. 2. 450. 550. 0.",
+            "9000001:oneChannel = 1 1.0 100 1 -1",
+            "9000002:all = Y void 1 0 0 100. 1. 80. 120. 0.",
+            "9000002:oneChannel = 1 1.0 100 1 -1",
+            "32:oneChannel = 1 1.0 100 9000001 9000002",
+        )
+    ),
+    "zjets": Process((*_ZJETS, "Tune:pp = 26")),
+    "zjets_vincia": Process((*_ZJETS, "PartonShowers:model = 2"), variations=False),
+    "trigger_w": Process(
+        (*_TRIGGER, "WeakSingleBoson:ffbar2W = on", *_LEPTONIC_W), min_lepton_pt=_TRIGGER_LEPTON, variations=False
+    ),
+    "trigger_z": Process(
+        (
+            *_TRIGGER,
+            "WeakSingleBoson:ffbar2gmZ = on",
+            "PhaseSpace:mHatMin = 50.",
+            "23:onMode = off",
+            "23:onIfAny = 11 13 15",
+        ),
+        min_lepton_pt=_TRIGGER_LEPTON,
+        variations=False,
+    ),
+    "trigger_tt": Process(
+        (*_TRIGGER, "Top:gg2ttbar = on", "Top:qqbar2ttbar = on"), min_lepton_pt=_TRIGGER_LEPTON, variations=False
+    ),
+    # leptons of multijet events come from heavy quarks; those of gluon splitting are in the shower of HardQCD
+    "trigger_qcd": Process(
+        (*_TRIGGER, "HardQCD:hardbbbar = on", "HardQCD:hardccbar = on", "PhaseSpace:pTHatMin = 30."),
+        min_lepton_pt=_TRIGGER_LEPTON,
+        variations=False,
+    ),
+    "trigger_leptoquark": Process(
+        (
+            *_TRIGGER,
+            "LeptoQuark:gg2LQLQbar = on",
+            "LeptoQuark:qqbar2LQLQbar = on",
+            "42:m0 = 80.",
+            "42:mMin = 50.",
+            "42:0:products = 5 15",
+        ),
+        min_lepton_pt=_TRIGGER_LEPTON,
+        variations=False,
+    ),
+    "trigger_a4l": Process(
+        (
+            *_TRIGGER,
+            "HiggsSM:gg2H = on",
+            "25:m0 = 50.",
+            "25:onMode = off",
+            "25:onIfMatch = 23 23",
+            "23:mMin = 1.",
+            "23:onMode = off",
+            "23:onIfAny = 11 13",
+        ),
+        min_lepton_pt=_TRIGGER_LEPTON,
+        variations=False,
+    ),
+    "trigger_h0": Process(
+        (*_TRIGGER, "HiggsSM:gg2H = on", "25:m0 = 60.", "25:onMode = off", "25:onIfAny = 15"),
+        min_lepton_pt=_TRIGGER_LEPTON,
+        variations=False,
+    ),
+    "trigger_hplus": Process(
+        (
+            *_TRIGGER,
+            "HiggsBSM:ffbar2H+- = on",
+            "37:m0 = 60.",
+            "37:mMin = 40.",
+            "37:onMode = off",
+            "37:onIfAny = 15",
+        ),
+        min_lepton_pt=_TRIGGER_LEPTON,
+        variations=False,
+    ),
 }
 
 
-def find_process(block: str | Mapping[str, Any]) -> Process:
+def find_process(block: str | Sequence[str] | Mapping[str, Any]) -> Process:
     """Return the process of a dataset.
 
     Parameters
     ----------
-    block : str or mapping
-        The dataset's `generate`: the name of a process, or a mapping with `process` (a name, optional), `settings`
-        (Pythia lines, read after those of the process), `gen_fat_jet_pt`, `min_gen_lepton_pt` and `variations`.
+    block : str, sequence of str or mapping
+        The dataset's `generate`: the name of a process; a list of Pythia settings; or a mapping with `process` (a name)
+        or not, `settings` (Pythia settings, read after those of the process), and the other attributes of `Process`.
 
     Raises
     ------
@@ -59,25 +170,23 @@ def find_process(block: str | Mapping[str, Any]) -> Process:
     """
     if isinstance(block, str):
         block = {"process": block}
-    name = block.get("process")
-    lines: Sequence[str] = block.get("settings", [])
-    if name is None:
-        if not lines:
-            raise UserError(
-                "`generate` has neither `process` nor `settings`", f"name a process: {', '.join(sorted(PROCESSES))}"
-            )
-        base = Process(())
-    elif name in PROCESSES:
-        base = PROCESSES[name]
-    else:
+    elif not isinstance(block, Mapping):
+        block = {"settings": list(block)}
+    name, lines = block.get("process"), tuple(block.get("settings", ()))
+    if name is not None and name not in PROCESSES:
         raise UserError(
             f"unknown process {name!r} in `generate`",
-            f"use one of {', '.join(sorted(PROCESSES))}, or give Pythia lines: generate: {{settings: [...]}}",
+            f"use one of {', '.join(sorted(PROCESSES))}, or give Pythia settings: generate: [...]",
         )
-    window = block.get("gen_fat_jet_pt", base.gen_fat_jet_pt)
+    if name is None and not lines:
+        raise UserError(
+            "`generate` has neither `process` nor `settings`", f"name a process: {', '.join(sorted(PROCESSES))}"
+        )
+    base = Process(()) if name is None else PROCESSES[name]
+    window = block.get("leading_jet_pt", base.leading_jet_pt)
     return Process(
         settings=(*base.settings, *lines),
-        gen_fat_jet_pt=None if window is None else (float(window[0]), float(window[1])),
-        min_gen_lepton_pt=block.get("min_gen_lepton_pt", base.min_gen_lepton_pt),
+        leading_jet_pt=None if window is None else (float(window[0]), float(window[1])),
+        min_lepton_pt=block.get("min_lepton_pt", base.min_lepton_pt),
         variations=block.get("variations", base.variations),
     )

@@ -62,8 +62,8 @@ def prune(record: EventRecord) -> GenParticles:
 
     Kept are, after NanoAOD's rules: the incoming and outgoing particles of the hard process and of its resonance decays
     (status 21 to 29), the last copies of these, heavy bosons, tops and new particles in their first and last copies,
-    leptons and neutrinos that do not come from hadrons, and the direct decay products of such taus. The mother of a kept
-    particle is its nearest kept ancestor. Hadrons and the shower are left out.
+    leptons and neutrinos that do not come from hadrons, and the direct decay products of such taus. The mother of a
+    kept particle is its nearest kept ancestor. Hadrons and the shower are left out.
 
     Status codes are those of NanoAOD: 1 final, 2 decayed hadron or tau, else the absolute Pythia code.
     """
