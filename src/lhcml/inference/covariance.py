@@ -25,6 +25,8 @@ class Curvature:
         2 H^-1, with zeros for parameters held constant; None if H is not positive definite.
     edm : float or None
         Vertical distance to the minimum, g^T H^-1 g / 2, over the parameters inside their bounds.
+    step : array of shape (P,) or None
+        The way to the minimum in quadratic approximation, -H^-1 g, of the parameters inside their bounds.
     unused : list of str
         Free parameters on which the likelihood does not depend.
     degenerate : list of str
@@ -33,6 +35,7 @@ class Curvature:
 
     covariance: Array | None
     edm: float | None
+    step: Array | None
     unused: list[str]
     degenerate: list[str]
 
@@ -79,28 +82,38 @@ def curvature(
 ) -> Curvature:
     """Return covariance and distance to the minimum, or the reason why there is none.
 
-    A parameter at its bound keeps its curvature: its uncertainty is that of the likelihood without the bound.
+    A parameter at its bound keeps its curvature: its uncertainty is that of the likelihood without the bound. Where the
+    curvature is not positive with it, which the bound allows, it counts as constant.
     """
-    indices = np.flatnonzero(free)
     matrix = hessian(likelihood, data, values, free, width)
-    names = likelihood.names
+    indices = np.flatnonzero(free)
+    flat = np.abs(matrix).max(axis=1, initial=0) * width[indices] ** 2 < 1e-9
+    unused = [likelihood.names[index] for index in indices[flat]]
+    bad: list[int] = []
+    for use in (~flat, ~flat & ~at_bound[indices]):
+        inverse, bad = _invert(matrix[np.ix_(use, use)])
+        if inverse is None:
+            bad = [int(indices[use][index]) for index in bad]
+            continue
+        chosen = indices[use]
+        covariance = np.zeros((len(free), len(free)))
+        # -2 ln L = const + (x - x0)^T H (x - x0) / 2, so that the covariance is 2 H^-1
+        covariance[np.ix_(chosen, chosen)] = 2 * inverse
+        inner = np.flatnonzero(use & ~at_bound[indices])
+        slope = likelihood.gradient(values, data)[indices[inner]]
+        step = np.zeros(len(free))
+        step[indices[inner]] = -np.linalg.solve(matrix[np.ix_(inner, inner)], slope)
+        return Curvature(covariance, -0.5 * float(slope @ step[indices[inner]]), step, unused, [])
+    return Curvature(None, None, None, unused, [likelihood.names[index] for index in bad])
+
+
+def _invert(matrix: Array) -> tuple[Array | None, list[int]]:
+    """Return the inverse of a Hessian; or None, and the rows of the combination that has no positive curvature."""
     diagonal = np.diag(matrix)
-    flat = np.abs(matrix).max(axis=1) * width[indices] ** 2 < 1e-9
-    unused = [names[index] for index in indices[flat]]
-    indices, matrix, diagonal = indices[~flat], matrix[np.ix_(~flat, ~flat)], diagonal[~flat]
     if not np.isfinite(matrix).all() or (diagonal <= 0).any():
-        return Curvature(None, None, unused, [names[index] for index in indices[~(diagonal > 0)]])
-    scale = 1 / np.sqrt(diagonal)
-    scaled = matrix * np.outer(scale, scale)
-    eigenvalues, vectors = np.linalg.eigh(scaled)
+        return None, [int(index) for index in np.flatnonzero(~(diagonal > 0))]
+    scale = np.outer(1 / np.sqrt(diagonal), 1 / np.sqrt(diagonal))
+    eigenvalues, vectors = np.linalg.eigh(matrix * scale)
     if eigenvalues.size and eigenvalues[0] < SMALLEST_EIGENVALUE:
-        mixed = np.abs(vectors[:, 0]) > 0.1
-        return Curvature(None, None, unused, [names[index] for index in indices[mixed]])
-    # -2 ln L = const + (x - x0)^T H (x - x0) / 2, so that the covariance is 2 H^-1
-    inverse = (vectors / eigenvalues) @ vectors.T * np.outer(scale, scale)
-    covariance = np.zeros((len(names), len(names)))
-    covariance[np.ix_(indices, indices)] = 2 * inverse
-    inner = ~at_bound[indices]
-    slope = likelihood.gradient(values, data)[indices][inner]
-    edm = 0.5 * float(slope @ np.linalg.solve(matrix[np.ix_(inner, inner)], slope))
-    return Curvature(covariance, edm, unused, [])
+        return None, [int(index) for index in np.flatnonzero(np.abs(vectors[:, 0]) > 0.1)]
+    return (vectors / eigenvalues) @ vectors.T * scale, []

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lhcml.inference.covariance import curvature
+from lhcml.inference.covariance import Curvature, curvature
 from lhcml.inference.likelihood import Array, Likelihood
 
 # -2 ln L rises by one at one standard deviation
 ERROR_DEFINITION = 1.0
 # Minuit stops at an estimated distance of 0.002 * tolerance to the minimum: 2e-6 and, in the last resort, 2e-4
 TOLERANCE, LOOSE_TOLERANCE = 1e-3, 0.1
-# Largest distance to the minimum that is accepted once the covariance is known, per unit of tolerance
-EDM_MARGIN = 0.02
+# Distance to the minimum, once the second derivatives are known: aimed at and still accepted, per unit of tolerance
+EDM_GOAL, EDM_MARGIN = 0.002, 0.02
+MOST_NEWTON_STEPS = 5
 # A parameter this near to its bound, in units of the allowed interval, is at the bound.
 BOUND_MARGIN = 1e-6
 
@@ -80,8 +81,9 @@ def minimise(
     the model's starting values; L-BFGS-B of SciPy, then MIGRAD; and starting values drawn at random around the
     model's with a fixed seed, with a tolerance ten times larger.
 
-    The covariance comes from central differences of the analytic gradient (2 P calls; HESSE of Minuit takes of order
-    P^2). With it the distance to the minimum is computed anew, so that a minimum is not taken on Minuit's word alone.
+    The second derivatives come from central differences of the analytic gradient (2 P calls; HESSE of Minuit takes of
+    order P^2). With them the distance to the minimum is computed anew, which Minuit only estimates, and where it is
+    too large Newton steps go on from MIGRAD's end.
 
     Parameters
     ----------
@@ -93,7 +95,7 @@ def minimise(
     start : array of shape (P,), optional
         Starting values; the model's if not given.
     covariance : bool
-        Whether to compute the covariance; a fit without it needs a valid minimum only.
+        Whether the covariance is wanted; without it, degenerate parameters do not matter if the minimum is valid.
     """
     constant = dict(constant or {})
     fixed = likelihood.fixed.copy()
@@ -199,30 +201,54 @@ def _try(
             minuit.simplex()
         minuit.migrad()
     values = np.array(minuit.values)
-    near = np.minimum(values - likelihood.lower, likelihood.upper - values)
-    at_bound = ~fixed & (near <= BOUND_MARGIN * (likelihood.upper - likelihood.lower))
     reasons = _reasons(likelihood, minuit, values)
-    edm, shape = float(minuit.fmin.edm), None
-    if covariance and not reasons:
-        shape = curvature(likelihood, data, values, ~fixed, width, at_bound)
-        if shape.edm is None:
-            reasons.append(f"the data do not determine {', '.join(shape.degenerate)}: degenerate parameters")
-        else:
+    edm, twice_nll, shape = float(minuit.fmin.edm), float(minuit.fval), None
+    at_bound = _at_bound(likelihood, values, fixed)
+    if not reasons:
+        values, twice_nll, shape = _polish(likelihood, data, values, fixed, width, EDM_GOAL * tolerance)
+        at_bound = _at_bound(likelihood, values, fixed)
+        if shape.edm is not None:
             edm = shape.edm
             if edm > EDM_MARGIN * tolerance:
                 reasons.append(f"distance to the minimum {edm:.2g} above {EDM_MARGIN * tolerance:.2g}")
+        elif covariance:
+            reasons.append(f"the data do not determine {', '.join(shape.degenerate)}: degenerate parameters")
     attempts.append(
         {
             "name": name, "strategy": strategy, "tolerance": tolerance, "valid": not reasons, "reasons": reasons,
             "calls": int(minuit.nfcn), "gradient_calls": int(minuit.ngrad),
-            "twice_nll": float(minuit.fval) if np.isfinite(minuit.fval) else None,
+            "twice_nll": twice_nll if np.isfinite(twice_nll) else None,
         }
     )  # fmt: skip
     return Fit(
-        values=values, covariance=shape.covariance if shape and not reasons else None, twice_nll=float(minuit.fval),
-        valid=not reasons, edm=edm, at_bound=[likelihood.names[i] for i in np.flatnonzero(at_bound)],
+        values=values, covariance=shape.covariance if shape and covariance and not reasons else None,
+        twice_nll=twice_nll, valid=not reasons, edm=edm,
+        at_bound=[likelihood.names[index] for index in np.flatnonzero(at_bound)],
         unused=shape.unused if shape else [], attempts=list(attempts),
     )  # fmt: skip
+
+
+def _at_bound(likelihood: Likelihood, values: Array, fixed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which free parameters are at a bound."""
+    near = np.minimum(values - likelihood.lower, likelihood.upper - values)
+    return np.asarray(~fixed & (near <= BOUND_MARGIN * (likelihood.upper - likelihood.lower)))
+
+
+def _polish(
+    likelihood: Likelihood, data: Array, values: Array, fixed: NDArray[np.bool_], width: Array, goal: float
+) -> tuple[Array, float, Curvature]:
+    """Go on with Newton steps while the distance to the minimum is above `goal` and -2 ln L falls."""
+    twice_nll = likelihood.twice_nll(values, data)
+    for _ in range(MOST_NEWTON_STEPS):
+        shape = curvature(likelihood, data, values, ~fixed, width, _at_bound(likelihood, values, fixed))
+        if shape.step is None or shape.edm is None or shape.edm <= goal:
+            return values, twice_nll, shape
+        trial = np.where(fixed, values, np.clip(values + shape.step, likelihood.lower, likelihood.upper))
+        lower = likelihood.twice_nll(trial, data)
+        if not lower < twice_nll:
+            return values, twice_nll, shape
+        values, twice_nll = trial, lower
+    return values, twice_nll, curvature(likelihood, data, values, ~fixed, width, _at_bound(likelihood, values, fixed))
 
 
 def _reasons(likelihood: Likelihood, minuit: Any, values: Array) -> list[str]:

@@ -1,0 +1,139 @@
+"""pyhf models of the tests: published examples, a model with every kind of modifier, and workspaces around them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from lhcml.inference.compile_likelihood import compile_likelihood
+from lhcml.inference.likelihood import Likelihood
+from lhcml.inference.read_workspace import quiet_pyhf
+
+# One channel per shape of bins; every modifier of HistFactory, some shared between channels and samples.
+EVERY_MODIFIER: dict[str, Any] = {
+    "channels": [
+        {
+            "name": "b",
+            "samples": [
+                {
+                    "name": "signal",
+                    "data": [5.0, 6.0, 7.0],
+                    "modifiers": [
+                        {"name": "mu", "type": "normfactor", "data": None},
+                        {
+                            "name": "jes",
+                            "type": "histosys",
+                            "data": {"hi_data": [5.5, 6.2, 7.9], "lo_data": [4.7, 5.8, 6.5]},
+                        },
+                        {"name": "lumi", "type": "lumi", "data": None},
+                        {"name": "stat_b", "type": "staterror", "data": [0.5, 0.5, 0.4]},
+                    ],
+                },
+                {
+                    "name": "background",
+                    "data": [50.0, 60.0, 30.0],
+                    "modifiers": [
+                        {"name": "jes", "type": "normsys", "data": {"hi": 1.1, "lo": 0.8}},
+                        {
+                            "name": "jes",
+                            "type": "histosys",
+                            "data": {"hi_data": [55.0, 62.0, 33.0], "lo_data": [47.0, 58.0, 28.0]},
+                        },
+                        {"name": "rate", "type": "normsys", "data": {"hi": 0.7, "lo": 1.2}},
+                        {"name": "stat_b", "type": "staterror", "data": [2.5, 2.5, 1.4]},
+                        {"name": "bin_b", "type": "shapesys", "data": [2.5, 0.0, 1.4]},
+                    ],
+                },
+            ],
+        },
+        {
+            "name": "a",
+            "samples": [
+                {
+                    "name": "signal",
+                    "data": [5.0, 6.0],
+                    "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
+                },
+                {
+                    "name": "background",
+                    "data": [50.0, 60.0],
+                    "modifiers": [
+                        {"name": "rate", "type": "normsys", "data": {"hi": 1.3, "lo": 0.9}},
+                        {"name": "free", "type": "shapefactor", "data": None},
+                    ],
+                },
+            ],
+        },
+        {
+            "name": "c",
+            "samples": [
+                {
+                    "name": "background",
+                    "data": [52.0, 63.0],
+                    "modifiers": [{"name": "free", "type": "shapefactor", "data": None}],
+                }
+            ],
+        },
+    ],
+    "parameters": [{"name": "lumi", "auxdata": [1.0], "sigmas": [0.02], "bounds": [[0.5, 1.5]], "inits": [1.0]}],
+}
+
+
+def build(spec: dict[str, Any], poi: str = "mu") -> tuple[Any, Likelihood]:
+    """Return a pyhf model and its compiled form."""
+    import pyhf
+
+    with quiet_pyhf():
+        model = pyhf.Model(copy.deepcopy(spec), poi_name=poi)
+    return model, compile_likelihood(model)
+
+
+def counting(signal: float = 10.0, background: float = 50.0, **bounds: Any) -> dict[str, Any]:
+    """Return a one-bin model with a fixed background."""
+    return {
+        "channels": [
+            {
+                "name": "count",
+                "samples": [
+                    {
+                        "name": "signal",
+                        "data": [signal],
+                        "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
+                    },
+                    {"name": "background", "data": [background], "modifiers": []},
+                ],
+            }
+        ],
+        "parameters": [{"name": "mu", "bounds": [bounds.get("mu", [-10, 20])], "inits": [1.0]}],
+    }
+
+
+def two_bins() -> Any:
+    """Return pyhf's documented example of two bins with uncorrelated uncertainties."""
+    import pyhf
+
+    with quiet_pyhf():
+        return pyhf.simplemodels.uncorrelated_background(
+            signal=[12.0, 11.0], bkg=[50.0, 52.0], bkg_uncertainty=[3.0, 7.0]
+        )
+
+
+def workspace(observed: dict[str, list[float]] | None = None) -> dict[str, Any]:
+    """Return a valid workspace of two channels, to be spoiled by the tests."""
+    channels = copy.deepcopy(EVERY_MODIFIER["channels"][:2])
+    data = observed or {"b": [56.0, 65.0, 38.0], "a": [57.0, 63.0]}
+    return {
+        "version": "1.0.0",
+        "channels": channels,
+        "observations": [{"name": name, "data": counts} for name, counts in data.items()],
+        "measurements": [
+            {"name": "fit", "config": {"poi": "mu", "parameters": copy.deepcopy(EVERY_MODIFIER["parameters"])}}
+        ],
+    }
+
+
+def data_of(model: Any, observed: list[float]) -> np.ndarray:
+    """Return main and nominal auxiliary data."""
+    return np.array(list(observed) + list(model.config.auxdata), float)

@@ -1,0 +1,134 @@
+"""Fits with answers known by hand, agreement with pyhf's optimiser, and fits that are hard or impossible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyhf
+import pytest
+from inference_models import EVERY_MODIFIER, build, counting, data_of, two_bins
+
+from lhcml.inference.compile_likelihood import compile_likelihood
+from lhcml.inference.minimise import FitError, minimise, require_valid
+from lhcml.inference.read_workspace import quiet_pyhf
+
+
+@pytest.mark.parametrize("count", [20, 50, 61, 200])
+def test_counting_experiment(count):
+    _, likelihood = build(counting(signal=10, background=50))
+    fit = minimise(likelihood, np.array([float(count)]))
+    assert fit.valid
+    assert fit.values[0] == pytest.approx((count - 50) / 10, abs=2e-3 * np.sqrt(count) / 10)
+    # variance of a Poisson mean at its estimate: n
+    assert fit.errors[0] == pytest.approx(np.sqrt(count) / 10, rel=1e-3)
+
+
+def test_no_event_observed():
+    # with mu >= 0 the best fit is at the bound; without a bound it lies where no event is expected, which is no minimum
+    _, bounded = build(counting(mu=[0, 10]))
+    fit = minimise(bounded, np.array([0.0]))
+    assert fit.valid
+    assert fit.at_bound == ["mu"]
+    _, unbounded = build(counting())
+    assert not minimise(unbounded, np.array([0.0])).valid
+
+
+def test_counting_experiment_with_constrained_background():
+    spec = counting(signal=10, background=50)
+    spec["channels"][0]["samples"][1]["modifiers"] = [
+        {"name": "rate", "type": "shapesys", "data": [5.0]},
+    ]
+    _, likelihood = build(spec)
+    fit = minimise(likelihood, data_of(build(spec)[0], [61.0]))
+    # two Poisson counts: b = 100 gamma tau with tau = 100 auxiliary events for 50, so mu = (61 - 50) / 10 and
+    # var = (61 + 50^2 / 100) / 10^2
+    assert fit.values[likelihood.poi] == pytest.approx(1.1, abs=1e-3)
+    assert fit.errors[likelihood.poi] == pytest.approx(np.sqrt(61 + 25) / 10, rel=1e-3)
+
+
+def test_agrees_with_pyhf_and_scipy_on_a_model_with_every_modifier():
+    model, likelihood = build(EVERY_MODIFIER)
+    data = likelihood.expected(likelihood.start)
+    data[: likelihood.bins] = np.random.default_rng(5).poisson(data[: likelihood.bins])
+    fit = minimise(likelihood, data)
+    assert fit.valid
+    with quiet_pyhf():
+        pyhf.set_backend("numpy", "minuit")
+        values, twice_nll = pyhf.infer.mle.fit(data, model, return_uncertainties=True, return_fitted_val=True)
+        pyhf.set_backend("numpy", "scipy")
+        _, twice_nll_scipy = pyhf.infer.mle.fit(data, model, return_fitted_val=True)
+    # both stop within about 1e-5 of the minimum
+    assert fit.twice_nll == pytest.approx(float(twice_nll), abs=5e-5)
+    assert fit.twice_nll <= float(twice_nll_scipy) + 1e-5
+    free = ~likelihood.fixed
+    np.testing.assert_allclose(fit.values[free], values[free, 0], atol=0.01)
+    # HESSE differs by its transformation of bounded parameters
+    np.testing.assert_allclose(fit.errors[free], values[free, 1], rtol=0.05)
+
+
+def test_parameter_at_its_bound_is_told_with_the_curvature_there():
+    model = two_bins()
+    likelihood = compile_likelihood(model)
+    fit = minimise(likelihood, data_of(model, [40.0, 40.0]))
+    assert fit.valid
+    assert fit.at_bound == ["mu"]
+    assert fit.values[likelihood.poi] == pytest.approx(0, abs=1e-4)
+    assert fit.errors[likelihood.poi] > 0
+
+
+def degenerate() -> dict:
+    spec = counting(signal=5)
+    spec["channels"][0]["samples"][1]["modifiers"] = [{"name": "scale", "type": "normfactor", "data": None}]
+    return spec
+
+
+def test_degenerate_parameters_are_never_valid_and_are_named():
+    _, likelihood = build(degenerate())
+    fit = minimise(likelihood, np.array([61.0]))
+    assert not fit.valid
+    assert fit.covariance is None
+    assert fit.errors is None
+    assert len(fit.attempts) == 6
+    assert all("mu" in attempt["reasons"][0] and "scale" in attempt["reasons"][0] for attempt in fit.attempts)
+    with pytest.raises(FitError, match=r"the test did not converge.*degenerate"):
+        require_valid(fit, "the test")
+
+
+def test_unused_parameter_is_told_and_the_fit_goes_on():
+    spec = counting()
+    spec["channels"][0]["samples"].append(
+        {"name": "none", "data": [0.0], "modifiers": [{"name": "idle", "type": "normfactor", "data": None}]}
+    )
+    _, likelihood = build(spec)
+    fit = minimise(likelihood, np.array([61.0]))
+    assert fit.valid
+    assert fit.unused == ["idle"]
+    assert fit.errors[likelihood.poi] == pytest.approx(np.sqrt(61) / 10, rel=1e-3)
+
+
+def test_hard_fit_needs_another_attempt_and_gets_there():
+    # a starting point where the expected events are negative: the first descent has no likelihood to follow
+    spec = counting(signal=10, background=50, mu=[-1000, 1000])
+    spec["parameters"][0]["inits"] = [-900.0]
+    spec["channels"][0]["samples"][1]["modifiers"] = [
+        {"name": "rate", "type": "normsys", "data": {"hi": 2.5, "lo": 0.2}},
+    ]
+    model, likelihood = build(spec)
+    fit = minimise(likelihood, data_of(model, [61.0]))
+    assert fit.valid
+    assert fit.values[likelihood.poi] == pytest.approx(1.1, abs=0.01)
+    print([attempt["name"] for attempt in fit.attempts])
+
+
+def test_constant_parameter_may_lie_beyond_its_bounds():
+    model = two_bins()
+    likelihood = compile_likelihood(model)
+    fit = minimise(likelihood, data_of(model, [51.0, 48.0]), constant={likelihood.poi: 25.0}, covariance=False)
+    assert fit.valid
+    assert fit.values[likelihood.poi] == 25.0
+
+
+def test_everything_constant_needs_no_minimisation():
+    _, likelihood = build(counting())
+    fit = minimise(likelihood, np.array([61.0]), constant={0: 1.0})
+    assert fit.valid
+    assert fit.twice_nll == pytest.approx(likelihood.twice_nll(np.array([1.0]), np.array([61.0])))
