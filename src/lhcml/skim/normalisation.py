@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lhcml.common.errors import UserError
-from lhcml.skim.read_source import Source
+from lhcml.skim.read_source import FETCH_AGAIN, Source
 from lhcml.skim.systematics import SHOWER_WEIGHTS
 
 
@@ -48,7 +48,7 @@ def read_runs(source: Source) -> Runs | None:
         except Exception as error:
             raise UserError(
                 f"cannot read {name} of the tree Runs of {source.path} ({type(error).__name__})",
-                "the file is damaged: fetch it again, or set `on_bad_file: skip` to go on without it",
+                f"the file is damaged: {FETCH_AGAIN}",
             ) from error
         if values.dtype == float and not np.isfinite(values).all():
             raise UserError(f"{name} of the tree Runs of {source.path} is NaN or infinite", "make the file again")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lhcml.common.errors import UserError
 from lhcml.skim.naming import canonical_name, canonical_names
 
+FETCH_AGAIN = "fetch it again, or set `skim.on_bad_file: skip` to go on without it"
 EVENT_IDS = ("run", "luminosityBlock", "event")
 
 
@@ -72,17 +73,21 @@ def open_source(path: str) -> Source:
     try:
         directory = uproot.open(path)
         objects = sorted(set(directory.keys(cycle=False)))
+        # the branches in use may lie before the cut, but then nobody knows what the file would have held
+        cut_off = directory.file.fEND - directory.file.source.num_bytes
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}", "check the path in the dataset's `files`") from error
     except Exception as error:  # uproot raises a dozen types on damaged bytes
         raise UserError(
             f"cannot open {path} as a ROOT file ({type(error).__name__}: {_first_line(error)})",
-            "it is truncated, empty or not a ROOT file: fetch it again, or set `on_bad_file: skip` to go on without it",
+            f"it is truncated, empty or not a ROOT file: {FETCH_AGAIN}",
         ) from error
+    if cut_off > 0:
+        raise UserError(f"{path} is truncated: {cut_off} bytes are missing at its end", FETCH_AGAIN)
     if "Events" not in objects:
         raise UserError(
             f"{path} has no tree `Events`; it holds: {', '.join(objects) or 'nothing'}",
-            "give a NanoAOD or PFNano file",
+            "give a NanoAOD or PFNano file; one that holds nothing was not written to its end",
         )
     try:
         events = directory["Events"]
@@ -94,7 +99,7 @@ def open_source(path: str) -> Source:
     except Exception as error:
         raise UserError(
             f"cannot read `Events` of {path} ({type(error).__name__}: {_first_line(error)})",
-            "the file is damaged or `Events` is neither a TTree nor an RNTuple: fetch it again",
+            f"the file is damaged or `Events` is neither a TTree nor an RNTuple: {FETCH_AGAIN}",
         ) from error
     return Source(path, directory, events, names)
 
@@ -226,7 +231,7 @@ def load_columns(
             raise UserError(
                 f"cannot read branch {source.names[column]} of {source.path} ({type(error).__name__}: "
                 f"{_first_line(error)})",
-                "the file is damaged: fetch it again, or set `on_bad_file: skip` to go on without it",
+                f"the file is damaged: {FETCH_AGAIN}",
             ) from error
         array = ak.without_parameters(array)
         if keep is not None and not keep.all():
