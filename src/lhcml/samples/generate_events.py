@@ -22,6 +22,7 @@ from lhcml.samples.detector import Particles
 from lhcml.samples.generator import (
     VARIATIONS,
     EventRecord,
+    JetRange,
     charges,
     cross_section,
     generate,
@@ -183,7 +184,9 @@ def generate_chunk(
         Seed of the job.
     """
     log = logging.getLogger("lhcml")
-    veto = None if process.leading_jet_pt is None else (*process.leading_jet_pt, content.fat_jet_radius)
+    veto = None
+    if process.leading_jet_pt is not None:
+        veto = JetRange(*process.leading_jet_pt, content.fat_jet_radius, process.merged_top)
     generator = start_pythia(process.settings, seed, variations=process.variations, veto=veto)
     rng = np.random.default_rng(seed)
     progress = Progress(events, "events")

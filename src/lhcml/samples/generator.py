@@ -96,6 +96,16 @@ class Generator:
 
 
 @dataclass(frozen=True)
+class JetRange:
+    """Range of pT of the leading parton-level jet in GeV, its radius, and whether it must hold a whole top decay."""
+
+    low: float
+    high: float
+    radius: float
+    merged_top: bool = False
+
+
+@dataclass(frozen=True)
 class CrossSection:
     """Cross section of a process from the phase-space sampling of one job, in pb."""
 
@@ -124,7 +134,7 @@ def import_pythia() -> Any:
 
 
 def start_pythia(
-    settings: Sequence[str], seed: int, *, variations: bool = False, veto: tuple[float, float, float] | None = None
+    settings: Sequence[str], seed: int, *, variations: bool = False, veto: JetRange | None = None
 ) -> Generator:
     """Return an initialised generator.
 
@@ -136,8 +146,8 @@ def start_pythia(
         Seed, 1 to 900 000 000.
     variations : bool
         Compute the weights of the shower variations.
-    veto : tuple of float, optional
-        Lowest and highest pT of the leading parton-level jet in GeV, and its radius: drops other events early.
+    veto : JetRange, optional
+        What the leading parton-level jet must be; other events are dropped early.
 
     Raises
     ------
@@ -163,12 +173,12 @@ def start_pythia(
                 "correct its name and value after Pythia's manual, in `generate: {settings: [...]}` of the dataset",
             )
     if veto is not None:
-        hook = make_jet_veto(module, *veto)
+        hook = make_jet_veto(module, pythia, veto.low, veto.high, veto.radius, veto.merged_top)
         pythia.setUserHooksPtr(hook)
     if not pythia.init():
         raise UserError(
             "Pythia cannot be initialised with the settings " + "; ".join(settings),
-            "Pythia's own message stands above; a process must be switched on and its phase space must be open",
+            "Pythia's own message is in this log; a process must be switched on and its phase space must be open",
         )
     return Generator(pythia, hook)
 

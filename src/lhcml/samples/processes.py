@@ -20,6 +20,8 @@ class Process:
     leading_jet_pt : tuple of float, optional
         Range in GeV of the pT of the leading large-radius jet of partons; other events are dropped early, replaced, and
         not part of the cross section (`lhcml.samples.veto`).
+    merged_top : bool
+        With `leading_jet_pt`: the jet must hold a top and its three decay quarks, loosely.
     min_lepton_pt : float
         If above 0, only events with a final electron or muon of this pT in GeV are written; all are counted.
     variations : bool
@@ -28,6 +30,7 @@ class Process:
 
     settings: tuple[str, ...]
     leading_jet_pt: tuple[float, float] | None = None
+    merged_top: bool = False
     min_lepton_pt: float = 0.0
     variations: bool = True
 
@@ -61,29 +64,32 @@ PROCESSES: dict[str, Process] = {
             "PhaseSpace:pTHatMin = 250.",
         ),
         leading_jet_pt=(515.0, 740.0),
+        merged_top=True,
     ),
     "toptag_qcd": Process((*_TOPTAG, "HardQCD:all = on", "PhaseSpace:pTHatMin = 300."), leading_jet_pt=(515.0, 720.0)),
     "dijet_qcd": Process(
         (*_DIJET, "HardQCD:all = on", "PhaseSpace:pTHatMin = 700."), leading_jet_pt=(1100.0, float("inf"))
     ),
-    # W' -> X Y as Z' -> X Y with scalars of our own: isotropic decays, only the masses matter in the benchmark
+    # A neutral vector boson stands for the W' of the benchmark, and scalars of our own for X and Y
     "dijet_resonance": Process(
         (
             *_DIJET,
-            "NewGaugeBoson:ffbar2gmZZprime = on",
-            "Zprime:gmZmode = 3",
-            "32:m0 = 3500.",
-            "32:mWidth = 20.",
-            "32:doForceWidth = on",
+            "LeftRightSymmmetry:ffbar2ZR = on",
+            "9900023:m0 = 3500.",
             "PhaseSpace:mHatMin = 3000.",
             "9000001:all = X void 1 0 0 500. 2. 450. 550. 0.",
+            "9000001:isResonance = on",
             "9000001:oneChannel = 1 1.0 100 1 -1",
             "9000002:all = Y void 1 0 0 100. 1. 80. 120. 0.",
+            "9000002:isResonance = on",
             "9000002:oneChannel = 1 1.0 100 1 -1",
-            "32:oneChannel = 1 1.0 100 9000001 9000002",
+            "9900023:oneChannel = 1 1.0 100 9000001 9000002",
         )
     ),
     "zjets": Process((*_ZJETS, "Tune:pp = 26")),
+    # the opposite variation of the same tune
+    "zjets_tune25": Process((*_ZJETS, "Tune:pp = 25"), variations=False),
+    # another shower: twenty times slower
     "zjets_vincia": Process((*_ZJETS, "PartonShowers:model = 2"), variations=False),
     "trigger_w": Process(
         (*_TRIGGER, "WeakSingleBoson:ffbar2W = on", *_LEPTONIC_W), min_lepton_pt=_TRIGGER_LEPTON, variations=False
@@ -142,6 +148,7 @@ PROCESSES: dict[str, Process] = {
     "trigger_hplus": Process(
         (
             *_TRIGGER,
+            "Higgs:useBSM = on",
             "HiggsBSM:ffbar2H+- = on",
             "37:m0 = 60.",
             "37:mMin = 40.",
@@ -187,6 +194,7 @@ def find_process(block: str | Sequence[str] | Mapping[str, Any]) -> Process:
     return Process(
         settings=(*base.settings, *lines),
         leading_jet_pt=None if window is None else (float(window[0]), float(window[1])),
+        merged_top=block.get("merged_top", base.merged_top),
         min_lepton_pt=block.get("min_lepton_pt", base.min_lepton_pt),
         variations=block.get("variations", base.variations),
     )

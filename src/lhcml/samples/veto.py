@@ -1,10 +1,10 @@
-"""Early veto of events whose leading jet cannot end in the wanted range of pT.
+"""Early veto of events whose leading jet cannot become what is wanted.
 
 Jets of a given pT come from a wide range of pTHat: a third of all jets of 550-650 GeV are below pTHat of 475 GeV, since
-a hard emission lifts them. Cutting on pTHat would lose them; showering and hadronising everything above pTHat of 300 GeV
-would cost many times the events kept. The shower is ordered in pT, so that once it is down to a few tens of GeV the jets
-are there: Pythia then asks a user hook, which clusters the few partons and drops the event if its leading jet is out of
-range. Events dropped are replaced and leave the cross section, which is that of the events kept.
+a hard emission lifts them. Cutting on pTHat would lose them; showering and hadronising everything above pTHat of 300
+GeV would cost many times the events kept. The shower is ordered in pT, so that once it is down to a few tens of GeV the
+jets are there: Pythia then asks a user hook, which clusters the few partons and drops the event if its leading jet is
+out of range. Events dropped are replaced and leave the cross section, which is that of the events kept.
 """
 
 from __future__ import annotations
@@ -18,18 +18,28 @@ VETO_SCALE = 50.0
 # Last stage (iPos) of the interleaved evolution; later ones are showers in resonance decays.
 _LAST_EVOLUTION_STAGE = 3
 
-Parton = tuple[float, float, float, float, float, float, float]
+# How much farther from the axis than the radius a decay quark of a top may be at this stage.
+_MARGIN = 0.2
+
+Momentum = tuple[float, float, float, float]
 
 
-def _parton(px: float, py: float, pz: float, energy: float) -> Parton:
-    # pT, rapidity, phi, and the momentum itself
+def direction(momentum: Momentum) -> tuple[float, float, float]:
+    """Return pT, rapidity and phi of (px, py, pz, E)."""
+    px, py, pz, energy = momentum
     plus, minus = energy + pz, energy - pz
     rapidity = 0.5 * math.log(plus / minus) if plus > 0 and minus > 0 else math.copysign(99.0, pz)
-    return math.hypot(px, py), rapidity, math.atan2(py, px), px, py, pz, energy
+    return math.hypot(px, py), rapidity, math.atan2(py, px)
 
 
-def leading_jet_pt(momenta: list[tuple[float, float, float, float]], radius: float) -> float:
-    """Return the pT of the leading anti-kT jet of a few partons in GeV.
+def distance(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
+    """Return the distance in rapidity and phi of two results of `direction`."""
+    phi = abs(one[2] - other[2])
+    return math.hypot(one[1] - other[1], min(phi, 2 * math.pi - phi))
+
+
+def leading_jet(momenta: list[Momentum], radius: float) -> tuple[float, float, float]:
+    """Return pT in GeV, rapidity and phi of the leading anti-kT jet of a few partons.
 
     Parameters
     ----------
@@ -38,42 +48,85 @@ def leading_jet_pt(momenta: list[tuple[float, float, float, float]], radius: flo
     radius : float
         Jet radius.
     """
-    partons = [_parton(*momentum) for momentum in momenta]
-    leading = 0.0
+    partons = [(momentum, direction(momentum)) for momentum in momenta]
+    leading = (0.0, 0.0, 0.0)
     while partons:
         smallest, first, second = math.inf, 0, -1
-        for i, one in enumerate(partons):
+        for i, (_, one) in enumerate(partons):
             inverse = 1.0 / max(one[0], 1e-9) ** 2
             if inverse < smallest:
                 smallest, first, second = inverse, i, -1
             for j in range(i):
-                other = partons[j]
-                phi = abs(one[2] - other[2])
-                phi = min(phi, 2 * math.pi - phi)
-                distance = ((one[1] - other[1]) ** 2 + phi**2) / radius**2
-                distance *= min(inverse, 1.0 / max(other[0], 1e-9) ** 2)
-                if distance < smallest:
-                    smallest, first, second = distance, i, j
-        one = partons.pop(first)
+                other = partons[j][1]
+                measure = min(inverse, 1.0 / max(other[0], 1e-9) ** 2) * (distance(one, other) / radius) ** 2
+                if measure < smallest:
+                    smallest, first, second = measure, i, j
+        momentum, jet = partons.pop(first)
         if second < 0:
-            leading = max(leading, one[0])
+            leading = max(leading, jet)
         else:
-            other = partons.pop(second)
-            partons.append(_parton(*(a + b for a, b in zip(one[3:], other[3:], strict=True))))
+            px, py, pz, energy = (a + b for a, b in zip(momentum, partons.pop(second)[0], strict=True))
+            partons.append(((px, py, pz, energy), direction((px, py, pz, energy))))
     return leading
 
 
-def make_jet_veto(module: Any, low: float, high: float, radius: float) -> Any:
-    """Return a Pythia user hook that drops events with a leading parton-level jet outside `low` to `high` GeV.
+def _momentum(particle: Any) -> Momentum:
+    return particle.px(), particle.py(), particle.pz(), particle.e()
+
+
+def has_merged_top(module: Any, process: Any, event: Any, axis: tuple[float, float, float], radius: float) -> bool:
+    """Return whether all three decay quarks of a top point into a jet.
+
+    Pythia chooses the decays with the hard process and moves them along when the shower gives the top a recoil; so does
+    this function.
 
     Parameters
     ----------
     module : module
         Pythia's Python module.
+    process, event : Event
+        Records of the hard process, with the decays, and of the event so far, with the tops as they move now.
+    axis : tuple of float
+        pT, rapidity and phi of the jet.
+    radius : float
+        Largest distance of a quark from the axis.
+    """
+    moved = {event[i].id(): event[i].p() for i in range(event.size()) if event[i].isFinal() and abs(event[i].id()) == 6}
+    for i in range(process.size()):
+        top = process[i]
+        if top.id() not in moved:
+            continue
+        boost = module.RotBstMatrix()
+        boost.bst(top.p(), moved[top.id()])
+        quarks = []
+        for j in range(i + 1, process.size()):
+            mother = process[process[j].mother1()]
+            from_top = process[j].mother1() == i and abs(process[j].id()) != 24
+            from_w = abs(mother.id()) == 24 and mother.mother1() == i
+            if from_top or from_w:
+                momentum = module.Vec4(process[j].p())
+                momentum.rotbst(boost)
+                quarks.append(momentum)
+        if quarks and all(distance(axis, direction(_momentum(quark))) < radius for quark in quarks):
+            return True
+    return False
+
+
+def make_jet_veto(module: Any, pythia: Any, low: float, high: float, radius: float, merged_top: bool) -> Any:
+    """Return a Pythia user hook that drops events whose leading parton-level jet is not wanted.
+
+    Parameters
+    ----------
+    module : module
+        Pythia's Python module.
+    pythia : Pythia
+        The generator that will use the hook.
     low, high : float
         Range of pT in GeV, wider than that of the jets wanted by what soft radiation and hadronisation change.
     radius : float
         Jet radius.
+    merged_top : bool
+        The jet must hold the three decay quarks of a top.
     """
 
     class JetVeto(module.UserHooks):  # type: ignore[misc]
@@ -92,8 +145,13 @@ def make_jet_veto(module: Any, low: float, high: float, radius: float) -> Any:
                 parton = event[i]
                 if parton.isFinal():
                     total += parton.pT()
-                    momenta.append((parton.px(), parton.py(), parton.pz(), parton.e()))
+                    momenta.append(_momentum(parton))
             # momentum balance: no jet has more than half of the sum
-            return total < 2 * low or not low < leading_jet_pt(momenta, radius) < high
+            if total < 2 * low:
+                return True
+            jet = leading_jet(momenta, radius)
+            if not low < jet[0] < high:
+                return True
+            return merged_top and not has_merged_top(module, pythia.process, event, jet, radius + _MARGIN)
 
     return JetVeto()
