@@ -56,8 +56,9 @@ def test_agrees_with_pyhf_and_scipy_on_a_model_with_every_modifier():
         values, twice_nll = pyhf.infer.mle.fit(data, model, return_uncertainties=True, return_fitted_val=True)
         pyhf.set_backend("numpy", "scipy")
         _, twice_nll_scipy = pyhf.infer.mle.fit(data, model, return_fitted_val=True)
-    # both stop within about 1e-5 of the minimum
-    assert fit.twice_nll == pytest.approx(float(twice_nll), abs=5e-5)
+    # pyhf's Minuit stops within 2e-4 of the minimum, SciPy and ours nearer
+    assert fit.twice_nll == pytest.approx(float(twice_nll), abs=4e-4)
+    assert fit.twice_nll <= float(twice_nll) + 1e-5
     assert fit.twice_nll <= float(twice_nll_scipy) + 1e-5
     free = ~likelihood.fixed
     np.testing.assert_allclose(fit.values[free], values[free, 0], atol=0.01)
@@ -105,18 +106,55 @@ def test_unused_parameter_is_told_and_the_fit_goes_on():
     assert fit.errors[likelihood.poi] == pytest.approx(np.sqrt(61) / 10, rel=1e-3)
 
 
-def test_hard_fit_needs_another_attempt_and_gets_there():
-    # a starting point where the expected events are negative: the first descent has no likelihood to follow
-    spec = counting(signal=10, background=50, mu=[-1000, 1000])
-    spec["parameters"][0]["inits"] = [-900.0]
-    spec["channels"][0]["samples"][1]["modifiers"] = [
-        {"name": "rate", "type": "normsys", "data": {"hi": 2.5, "lo": 0.2}},
+# Huge asymmetric uncertainties with a signal strength free over 2000: found among random models for being hard.
+HARD = {
+    "distance too large at first": (
+        {
+            "signal": [1.202757085677035, 1.8494284336214635, 1.3915677399926834],
+            "background": [6.434139340949675, 15.61571179693823, 49.747398901490044],
+            "start": -500.0,
+        },
+        [(7.229783775813143, 0.598327263374252), (8.201429922303921, 0.6510676520213315)],
+        [29.0, 3.0, 39.0],
+    ),
+    "a start far off": (
+        {"signal": [1.365, 1.312], "background": [38.74, 37.99], "start": 1.0},
+        [(8.61, 0.154), (7.73, 0.48), (3.93, 0.74), (8.6, 0.336)],
+        [54.0, 62.0],
+    ),
+}
+
+
+def hard(block: dict, factors: list[tuple[float, float]]) -> dict:
+    spec = counting(mu=[-1000, 1000])
+    signal, background = spec["channels"][0]["samples"]
+    signal["data"], background["data"] = block["signal"], block["background"]
+    background["modifiers"] = [
+        {"name": f"rate{number}", "type": "normsys", "data": {"hi": high, "lo": low}}
+        for number, (high, low) in enumerate(factors)
     ]
-    model, likelihood = build(spec)
-    fit = minimise(likelihood, data_of(model, [61.0]))
+    background["modifiers"].append({"name": "scale", "type": "normfactor", "data": None})
+    spec["parameters"][0]["inits"] = [block["start"]]
+    return spec
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_fit_is_tried_again_and_succeeds(name):
+    block, factors, observed = HARD[name]
+    model, likelihood = build(hard(block, factors))
+    data = data_of(model, observed)
+    fit = minimise(likelihood, data)
     assert fit.valid
-    assert fit.values[likelihood.poi] == pytest.approx(1.1, abs=0.01)
-    print([attempt["name"] for attempt in fit.attempts])
+    assert len(fit.attempts) > 1
+    assert not fit.attempts[0]["valid"]
+    assert fit.attempts[0]["reasons"]
+    assert fit.attempts[-1]["valid"]
+    # no point nearby is lower
+    generator = np.random.default_rng(1)
+    for _ in range(200):
+        near = fit.values + 0.01 * generator.normal(size=len(fit.values))
+        near = np.clip(near, likelihood.lower, likelihood.upper)
+        assert likelihood.twice_nll(near, data) >= fit.twice_nll - 1e-5
 
 
 def test_constant_parameter_may_lie_beyond_its_bounds():

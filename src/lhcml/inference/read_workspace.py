@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyhf
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.inference.check_model import check_workspace
 from lhcml.inference.compile_likelihood import compile_likelihood
 from lhcml.inference.likelihood import Array, Likelihood
+
+# What pyhf raises for a model that its schema admits and that cannot be built
+PYHF_FAULTS = (
+    pyhf.exceptions.InvalidModel, pyhf.exceptions.InvalidModifier, pyhf.exceptions.InvalidNameReuse, ValueError,
+    KeyError, IndexError, AssertionError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,6 @@ def read_problem(path: str | Path, measurement: str | None = None, poi: str | No
 
 def make_problem(spec: Any, where: str, measurement: str | None = None, poi: str | None = None) -> Problem:
     """Check and compile a workspace; as `read_problem`, with the JSON already read from `where`."""
-    import pyhf
-
     validate_schema(spec, where)
     check_workspace(spec, where)
     chosen = choose_measurement(spec, where, measurement, poi)
@@ -75,13 +80,7 @@ def make_problem(spec: Any, where: str, measurement: str | None = None, poi: str
         workspace = pyhf.Workspace(spec, validate=False)
         try:
             model = workspace.model(measurement_name=chosen["name"], poi_name=None, validate=False)
-        except (
-            pyhf.exceptions.InvalidModel,
-            pyhf.exceptions.InvalidModifier,
-            ValueError,
-            KeyError,
-            AssertionError,
-        ) as error:
+        except PYHF_FAULTS as error:
             raise UserError(
                 f"{where}: pyhf cannot build the model: {error or type(error).__name__}", "correct the workspace"
             ) from error
@@ -108,8 +107,6 @@ def validate_schema(spec: Any, where: str) -> None:
     UserError
         With the place in the file and what was expected there.
     """
-    import pyhf
-
     if not isinstance(spec, Mapping) or "channels" not in spec:
         raise UserError(
             f"{where} is no pyhf workspace: it has no key 'channels'",
