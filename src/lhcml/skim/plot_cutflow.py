@@ -62,7 +62,10 @@ def draw_cutflow(datasets: Mapping[str, Mapping[str, Any]], label: str) -> Any:
     lowest, highest = axis.get_ylim()
     axis.set_ylim(lowest, max(highest, 1.0) * (highest / lowest) ** 0.12 * 1.8 ** len(filled))
     axis.set_ylabel("Fraction of events in the file")
-    axis.legend(loc="upper right")
+    if filled:
+        axis.legend(loc="upper right")
+    else:
+        axis.text(0.5, 0.5, "no events", transform=axis.transAxes, ha="center")
     kind = "Data" if filled and all(block["data"] for block in filled.values()) else "Simulation"
     add_label(axis, label, kind)
     if shifts:

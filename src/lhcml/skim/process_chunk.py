@@ -62,7 +62,7 @@ def weigh_events(source: Source, columns: Columns, plan: Plan, length: int) -> d
                 f"some events of {source.path} have fewer than {number} values of PSWeight",
                 "drop isrUp, isrDown, fsrUp, fsrDown from `selection.shifts`",
             )
-        ps_weight = ak.to_numpy(columns["PSWeight"][:, :number])
+        ps_weight = flat(columns["PSWeight"][:, :number]).reshape(-1, number)
     weights = event_weights(ak.to_numpy(columns["genWeight"]), ps_weight)
     return {shift: weights[shift] for shift in ("nominal", *plan.weight_shifts)}
 
