@@ -160,7 +160,7 @@ def test_open_data_has_no_candidates(commands, skim_settings, experiment_files: 
 
 
 def test_candidates_add_up_to_their_jets(commands, skim_settings, experiment_files: Path) -> None:
-    """The kept candidates, with PUPPI weights, are those of the jets: their momenta add up to the jets' before corrections."""
+    """Momenta of the kept candidates, with PUPPI weights, add up to those of the jets before corrections."""
     selection, _ = example("pfnano")
     selection["keep"]["branches"] = ["FatJet_rawFactor"]
     _, written = commands.skim(experiment_files / FILES["pfnano"], skim_settings(selection, cross_section=1.0))

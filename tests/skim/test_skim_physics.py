@@ -111,7 +111,7 @@ class TestResolution:
 class TestHashedNormal:
     def test_moments(self) -> None:
         normal = hashed_normal([np.ones(50_000), np.ones(50_000), np.arange(50_000)], np.full(50_000, 2))
-        # 1e5 numbers: errors 1/sqrt(n) = 0.0032, 1/sqrt(2n) = 0.0022, correlation of the two jets 1/sqrt(n/2); five each
+        # 1e5 numbers: errors 1/sqrt(n) = 0.0032, 1/sqrt(2n) = 0.0022, of the correlation 1/sqrt(n/2); five each
         assert abs(normal.mean()) < 0.016
         assert abs(normal.std() - 1) < 0.011
         assert abs(np.corrcoef(normal[::2], normal[1::2])[0, 1]) < 0.023
@@ -216,7 +216,7 @@ class TestTop:
 
 class TestLeptons:
     def test_z_mass_by_hand(self) -> None:
-        # back to back: m = 2 E for massless leptons of 45 GeV; the other pair has 80 GeV, the third lepton the same charge
+        # back to back and massless: 90 GeV; the pair of the first and third lepton has 2 sqrt(45 * 40) = 84.9 GeV
         leptons = {
             "pt": np.array([45.0, 45.0, 40.0]),
             "eta": np.zeros(3),
