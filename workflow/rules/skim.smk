@@ -132,5 +132,5 @@ rule plot_cutflow:
     params:
         label=lambda wildcards: config["channels"][wildcards.channel]["label"],
     shell:
-        "python -m lhcml.skim.plot_cutflow --cutflow {input.cutflow:q} --label {params.label:q} --output {output.png:q} "
+        "python -m lhcml.skim.plot_cutflow --cutflow {input.cutflow:q} --label={params.label:q} --output {output.png:q} "
         "> {log:q} 2>&1"

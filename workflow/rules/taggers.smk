@@ -410,7 +410,7 @@ rule plot_tagger:
         right=lambda wildcards: energy_label(),
     shell:
         "python -m lhcml.taggers.plot_tagger --folder results/taggers/{wildcards.tagger:q} --seeds {params.seeds} "
-        "--signal {params.signal:q} --background {params.background:q} --label {params.label:q} --right {params.right:q} "
+        "--signal {params.signal:q} --background {params.background:q} --label={params.label:q} --right={params.right:q} "
         "--scores {output.scores:q} --history {output.history:q} > {log:q} 2>&1"
 
 
@@ -447,5 +447,5 @@ rule plot_importance:
         label=lambda wildcards: tagger_label(wildcards.tagger),
         right=lambda wildcards: energy_label(),
     shell:
-        "python -m lhcml.taggers.plot_importance --meta {input.meta:q} --label {params.label:q} --right {params.right:q} "
+        "python -m lhcml.taggers.plot_importance --meta {input.meta:q} --label={params.label:q} --right={params.right:q} "
         "--output {output.png:q} > {log:q} 2>&1"
