@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lhcml.common.files import write_parquet
+from lhcml.inference import build_workspace
 
 SHIFTS = ("jesUp", "jesDown", "jerUp", "jerDown")
 WEIGHTS = ("isrUp", "isrDown", "fsrUp", "fsrDown")
@@ -55,6 +56,9 @@ MEASUREMENT = {
     "limit": {"points": 11, "level": 0.05, "test": 1.0},
     "toys": {"count": 20},
 }  # fmt: skip
+
+
+CHUNKS = dict.fromkeys(DATASETS, 2)
 
 
 def measurement(**changes: object) -> dict:
@@ -111,3 +115,19 @@ def write_toys(root: Path, scale: float = 1.0, chunks: int = 2) -> dict[str, int
         cutflow[dataset] = {"weight_to_pb": cross_section / (generated * scale), "sum_weight": sums}
     (root / "cutflow.json").write_text(json.dumps({"datasets": cutflow}))
     return dict.fromkeys(DATASETS, chunks)
+
+
+def build(root: Path, out: Path, config: dict, seed: int = 1) -> dict:
+    """Run the command line of build_workspace and return the description."""
+    build_workspace.main(
+        ["--features", str(root / "features"), "--scores", str(root / "scores"),
+         "--cutflow", str(root / "cutflow.json"), "--chunks", json.dumps(CHUNKS), "--config", json.dumps(config),
+         "--seed", str(seed), "--workspace", str(out / "workspace.json"), "--digest", str(out / "digest.txt"),
+         "--description", str(out / "meta.json")]
+    )  # fmt: skip
+    return json.loads((out / "meta.json").read_text())
+
+
+def load(made: Path, name: str) -> dict:
+    """Return the content of a JSON file."""
+    return json.loads((made / name).read_text())

@@ -1,4 +1,4 @@
-"""The whole measurement on toy files: build, fit, pseudo-experiments, yields, figures, and bad input."""
+"""The whole measurement on toy files: build, fit, pseudo-experiments, yields, and bad input."""
 
 from __future__ import annotations
 
@@ -11,57 +11,14 @@ import inference_toys
 import numpy as np
 import pyhf
 import pytest
-from inference_toys import MEASUREMENT, measurement
+from inference_toys import MEASUREMENT, build, load, measurement
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_parquet
-from lhcml.inference import (
-    build_workspace,
-    fit_workspace,
-    plot_fit,
-    plot_limit,
-    plot_toys,
-    run_toys,
-    scan_limit,
-    tabulate_yields,
-)
+from lhcml.inference import run_toys, tabulate_yields
 from lhcml.inference.read_jets import read_jets, read_normalisation
 from lhcml.inference.read_workspace import quiet_pyhf, read_problem
 from lhcml.inference.templates import fill_template
-
-CHUNKS = dict.fromkeys(inference_toys.DATASETS, 2)
-
-
-def build(root: Path, out: Path, config: dict, seed: int = 1) -> dict:
-    """Run the command line of build_workspace and return the description."""
-    build_workspace.main(
-        ["--features", str(root / "features"), "--scores", str(root / "scores"),
-         "--cutflow", str(root / "cutflow.json"), "--chunks", json.dumps(CHUNKS), "--config", json.dumps(config), "--seed", str(seed),
-         "--workspace", str(out / "workspace.json"), "--digest", str(out / "digest.txt"),
-         "--description", str(out / "meta.json")]
-    )  # fmt: skip
-    return json.loads((out / "meta.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def made(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with everything made from the toy measurement."""
-    out = tmp_path_factory.mktemp("made")
-    build(toys, out, MEASUREMENT)
-    config = json.dumps(MEASUREMENT | {"toys": {"count": 120}})
-    arguments = ["--workspace", str(out / "workspace.json"), "--config", config]
-    fit_workspace.main([*arguments, "--output", str(out / "fit.json")])
-    scan_limit.main([*arguments, "--output", str(out / "limit.json")])
-    run_toys.main([*arguments, "--seed", "5", "--output", str(out / "toys.json")])
-    tabulate_yields.main(
-        [*arguments, "--fit", str(out / "fit.json"), "--description", str(out / "meta.json"),
-         "--json", str(out / "yields.json"), "--csv", str(out / "yields.csv")]
-    )  # fmt: skip
-    return out
-
-
-def load(made: Path, name: str) -> dict:
-    return json.loads((made / name).read_text())
 
 
 def test_workspace_is_valid_and_has_its_digest(made):
@@ -212,62 +169,6 @@ def test_fit_of_another_workspace_is_refused(made):
     problem = read_problem(made / "workspace.json")
     with pytest.raises(UserError, match="digests differ"):
         tabulate_yields.fitted_parameters(problem, load(made, "fit.json") | {"digest": "0"})
-
-
-def test_figures(made):
-    labels = json.dumps(
-        {
-            "observable": "Jet mass [GeV]",
-            "samples": {"top": "Top"},
-            "data": "Pseudo-data",
-            "left": "Simulation",
-            "right": "",
-        }
-    )
-    plots = made / "plots"
-    outputs = [
-        part
-        for name in ("prefit", "postfit", "pulls", "correlations")
-        for part in (f"--{name}", str(plots / f"{name}.png"))
-    ]
-    plot_fit.main(
-        ["--fit", str(made / "fit.json"), "--yields", str(made / "yields.json"), "--labels", labels, *outputs]
-    )
-    plot_limit.main(["--limit", str(made / "limit.json"), "--labels", labels, "--output", str(plots / "limit.png")])
-    plot_toys.main(["--toys", str(made / "toys.json"), "--output", str(plots / "toys.png")])
-    for name in ("prefit", "postfit", "pulls", "correlations", "limit", "toys"):
-        assert (plots / f"{name}.png").stat().st_size > 5000
-        assert (plots / f"{name}.pdf").stat().st_size > 5000
-
-
-def test_figures_of_a_fit_that_is_not_valid(made, tmp_path):
-    fit = load(made, "fit.json") | {"valid": False, "correlations": None, "goodness_of_fit": None}
-    for part in fit["parameters"].values():
-        part["uncertainty"] = None
-    yields = load(made, "yields.json")
-    for block in yields.values():
-        block["postfit"] = None
-    labels = {"observable": "m", "samples": {}, "data": "Data", "left": "", "right": ""}
-    for number, figure in enumerate(
-        [
-            plot_fit.plot_pulls(fit, labels),
-            plot_fit.plot_correlations(fit),
-            plot_fit.plot_regions(yields, "postfit", labels),
-        ]
-    ):
-        texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-        texts += [axes.get_title(loc="right") for axes in figure.axes]
-        assert any("not valid" in text for text in texts)
-        figure.savefig(tmp_path / f"{number}.png")
-    limit = load(made, "limit.json") | {"valid": False}
-    assert plot_limit.plot_limit(limit, labels).axes[0].texts
-
-
-def test_poisson_bars_cover_68_percent():
-    low, high = plot_fit.poisson_interval(np.array([0, 1, 5, 100]))
-    # Garwood's interval: 0 (0, 1.84), 1 (0.17, 3.30), 5 (2.84, 8.38), 100 (90.0, 111.0)
-    np.testing.assert_allclose(np.array([0, 1, 5, 100]) - low, [0, 0.17, 2.84, 90.0], atol=0.1)
-    np.testing.assert_allclose(np.array([0, 1, 5, 100]) + high, [1.84, 3.30, 8.38, 111.0], atol=0.1)
 
 
 def test_same_seed_same_workspace_other_seed_other_data(toys, tmp_path, made):
