@@ -5,6 +5,15 @@ import numpy as np
 import uproot
 
 COLUMNS = ("pt", "eta", "phi", "mass")
+# The settings that the rule gives its module
+CONFIG = {
+    "jet": "FatJet",
+    "radius": 0.8,
+    "max_constituents": 200,
+    "puppi_jets": ["FatJet"],
+    "soft_drop": {"zcut": 0.1, "beta": 0},
+    "split": {"train": 0.4, "validation": 0.1, "test": 0.5},
+}
 
 
 def toy_jet(rng, n, mass=0.1396):

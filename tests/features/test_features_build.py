@@ -7,21 +7,13 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from feature_toys import jet_momentum, skim_columns, toy_jet, write_skim
+from feature_toys import CONFIG, jet_momentum, skim_columns, toy_jet, write_skim
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_parquet
 from lhcml.features import build_features
 from lhcml.features.substructure import OBSERVABLES
 
-CONFIG = {
-    "jet": "FatJet",
-    "radius": 0.8,
-    "max_constituents": 200,
-    "puppi_jets": ["FatJet"],
-    "soft_drop": {"zcut": 0.1, "beta": 0},
-    "split": {"train": 0.4, "validation": 0.1, "test": 0.5},
-}
 COLUMNS = [
     "run", "luminosityBlock", "event", "jet_rank", "split", "weight_nominal", "jet_pt", "jet_eta", "jet_phi",
     "jet_mass", "jet_multiplicity", "jet_ptd", "jet_width", "jet_lha", "jet_tau1", "jet_tau2", "jet_tau3",
@@ -31,7 +23,7 @@ COLUMNS = [
     "part_log_energy_rel", "lund_ln_delta", "lund_ln_kt", "lund_ln_z", "lund_psi", "lund_ln_m", "lund_parent",
     "lund_depth",
 ]  # fmt: skip
-SHARED = Path(__file__).parents[3] / "shared/data"
+EXPERIMENT_FILES = Path(__file__).parents[3] / "shared/data"
 
 
 @pytest.fixture
@@ -242,10 +234,10 @@ def test_file_that_is_no_skim(tmp_path, jets, content):
         list(build_features.build_features(path, "nominal", CONFIG))
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no experiment file here")
+@pytest.mark.skipif(not EXPERIMENT_FILES.is_dir(), reason="no experiment file here")
 def test_experiment_file_agrees_with_its_own_substructure(tmp_path):
     """CMS simulation with PUPPI jets: tau_N of the same constituents, though with axes of another definition."""
-    with uproot.open(SHARED / "pfnano.root") as file:
+    with uproot.open(EXPERIMENT_FILES / "pfnano.root") as file:
         tree = file["Events"]
         names = [f"FatJet_{name}" for name in ("pt", "eta", "phi", "mass")]
         names += ["FatJetPFCands_jetIdx", "FatJetPFCands_pFCandsIdx", "PFCands_puppiWeight"]

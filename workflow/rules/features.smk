@@ -26,6 +26,12 @@ def nominal_features(wildcards) -> list[str]:
     ]
 
 
+def kind_of_data(wildcards) -> str:
+    """Params function: what the figures of a channel show, for their label."""
+    data = {block.get("data", False) for block in datasets(wildcards.channel).values()}
+    return {(False,): "Simulation", (True,): "Data"}.get(tuple(data), "Data and simulation")
+
+
 rule build_features:
     """Compute the features of the selected jets of one skim, for one shift.
 
@@ -100,7 +106,8 @@ rule plot_features:
         runtime=20,
     params:
         label=lambda wildcards: config["channels"][wildcards.channel]["label"],
+        kind=kind_of_data,
     shell:
-        "python -m lhcml.features.plot_features --features {input.features:q} --label {params.label:q} "
-        "--observables {output.observables:q} --multiplicity {output.multiplicity:q} "
+        "python -m lhcml.features.plot_features --features {input.features:q} --label={params.label:q} "
+        "--kind {params.kind:q} --observables {output.observables:q} --multiplicity {output.multiplicity:q} "
         "--lund-planes {output.lund_planes:q} > {log:q} 2>&1"

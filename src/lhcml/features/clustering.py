@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from lhcml.features.kinematics import TWO_PI, FloatArray, IntArray, distance2, rapidity
+from lhcml.features.compiled import kernel
+from lhcml.features.kinematics import REORDER, TWO_PI, FloatArray, IntArray, distance2, rapidity
 
 CAMBRIDGE_AACHEN = 0
 KT = 1
+# squared distance of a particle to itself, for the search of neighbours; larger than any other
+FAR = 1e300
 
 
-@njit(cache=True)
+@kernel()
 def four_momenta(pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray) -> FloatArray:
     """Return the nodes of a clustering tree with its leaves filled.
 
@@ -44,7 +46,7 @@ def four_momenta(pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatAr
     return nodes
 
 
-@njit(cache=True)
+@kernel()
 def merge_nodes(nodes: FloatArray, first: int, second: int, new: int, winner_takes_all: bool) -> None:
     """Write the recombination of two nodes into a third.
 
@@ -64,7 +66,28 @@ def merge_nodes(nodes: FloatArray, first: int, second: int, new: int, winner_tak
     nodes[new, 6] = math.atan2(py, px) % TWO_PI
 
 
-@njit(cache=True)
+@kernel(fastmath=REORDER)
+def nearest(slot: int, left: int, y: FloatArray, phi: FloatArray, d2: FloatArray) -> int:
+    """Return the nearest of the first `left` slots to one of them; `d2` is filled with the squared distances to it."""
+    own_y, own_phi = y[slot], phi[slot]
+    for a in range(left):
+        d2[a] = distance2(y[a], phi[a], own_y, own_phi)
+    d2[slot] = FAR
+    position: int = first_minimum(d2, left)
+    return position
+
+
+@kernel(fastmath=REORDER)
+def first_minimum(values: FloatArray, count: int) -> int:
+    """Return the position of the least of the first `count` numbers, the first of equal ones."""
+    least, position = values[0], 0
+    for a in range(1, count):
+        if values[a] < least:
+            least, position = values[a], a
+    return position
+
+
+@kernel()
 def cluster(
     nodes: FloatArray, n: int, algorithm: int, winner_takes_all: bool, children: IntArray, axes: FloatArray
 ) -> None:
@@ -87,19 +110,20 @@ def cluster(
         Filled with rapidity and azimuth of the exclusive jets: `axes[N - 1, :N]` when N are left, for N up to a.
         Left as it is where N > n.
     """
-    slot_node = np.arange(n)
-    y, phi, pt2 = np.empty(n), np.empty(n), np.empty(n)
+    slot_node: IntArray = np.arange(n)
+    y, phi, pt2, d2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     neighbour: IntArray = np.zeros(n, np.int64)
-    near: FloatArray = np.full(n, np.inf)
+    # squared distance to the neighbour, and the distance measure of that pair
+    near: FloatArray = np.empty(n)
+    measure: FloatArray = np.empty(n)
     for i in range(n):
         y[i], phi[i] = nodes[i, 5], nodes[i, 6]
         pt2[i] = nodes[i, 4] ** 2 if algorithm == KT else 1.0
-        for j in range(i):
-            d2 = distance2(y[i], phi[i], y[j], phi[j])
-            if d2 < near[i]:
-                near[i], neighbour[i] = d2, j
-            if d2 < near[j]:
-                near[j], neighbour[j] = d2, i
+    for i in range(n):
+        neighbour[i] = nearest(i, n, y, phi, d2)
+        near[i] = d2[neighbour[i]]
+    for i in range(n):
+        measure[i] = near[i] * min(pt2[i], pt2[neighbour[i]])
 
     for left in range(n, 0, -1):
         if left <= axes.shape[0]:
@@ -108,17 +132,14 @@ def cluster(
         if left == 1:
             break
 
-        # the pair of least distance is among the pairs of geometric neighbours (arXiv:hep-ph/0512210)
-        best, i, j = np.inf, 0, 0
-        for a in range(left):
-            d = near[a] * min(pt2[a], pt2[neighbour[a]])
-            if d < best:
-                best, i, j = d, a, neighbour[a]
+        # the pair of least measure is among the pairs of geometric neighbours (arXiv:hep-ph/0512210)
+        i = first_minimum(measure, left)
+        j = neighbour[i]
         if j < i:
             i, j = j, i
 
         new = 2 * n - left
-        first, second = slot_node[i], slot_node[j]
+        first, second = int(slot_node[i]), int(slot_node[j])
         if nodes[first, 4] < nodes[second, 4]:
             first, second = second, first
         children[new - n, 0], children[new - n, 1] = first, second
@@ -129,23 +150,20 @@ def cluster(
         slot_node[i], y[i], phi[i] = new, nodes[new, 5], nodes[new, 6]
         pt2[i] = nodes[new, 4] ** 2 if algorithm == KT else 1.0
         slot_node[j], y[j], phi[j], pt2[j] = slot_node[last], y[last], phi[last], pt2[last]
-        near[j], neighbour[j] = near[last], neighbour[last]
-        near[i] = np.inf
+        near[j], neighbour[j], measure[j] = near[last], neighbour[last], measure[last]
         for a in range(last):
             if a == i:
                 continue
-            lost = neighbour[a] == i or neighbour[a] == j
-            if neighbour[a] == last and not lost:
+            if neighbour[a] == i or neighbour[a] == j:
+                neighbour[a] = nearest(a, last, y, phi, d2)
+                near[a] = d2[neighbour[a]]
+                measure[a] = near[a] * min(pt2[a], pt2[neighbour[a]])
+            elif neighbour[a] == last:
                 neighbour[a] = j
-            d2 = distance2(y[a], phi[a], y[i], phi[i])
-            if d2 < near[i]:
-                near[i], neighbour[i] = d2, a
-            if lost:
-                near[a] = np.inf
-                for b in range(last):
-                    if b != a:
-                        other = distance2(y[a], phi[a], y[b], phi[b])
-                        if other < near[a]:
-                            near[a], neighbour[a] = other, b
-            elif d2 < near[a]:
-                near[a], neighbour[a] = d2, i
+        neighbour[i] = nearest(i, last, y, phi, d2)
+        near[i] = d2[neighbour[i]]
+        measure[i] = near[i] * min(pt2[i], pt2[neighbour[i]])
+        for a in range(last):
+            if d2[a] < near[a]:
+                near[a], neighbour[a] = d2[a], i
+                measure[a] = near[a] * min(pt2[a], pt2[i])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from lhcml.features.compiled import kernel
 from lhcml.features.kinematics import FloatArray, IntArray, delta_phi, distance2
 
 # Particles may coincide within the precision of a file. Distances and masses below these floors count as the floor in
@@ -15,20 +15,20 @@ LEAST_DELTA = 1e-5
 LEAST_MASS = 1e-5
 
 
-@njit(cache=True)
+@kernel()
 def node_mass(nodes: FloatArray, node: int) -> float:
     """Return the mass of a node in GeV; a mass squared that rounding made negative counts as zero."""
     px, py, pz, energy = nodes[node, 0], nodes[node, 1], nodes[node, 2], nodes[node, 3]
     return math.sqrt(max(energy * energy - px * px - py * py - pz * pz, 0.0))
 
 
-@njit(cache=True)
+@kernel()
 def branch_distance(nodes: FloatArray, first: int, second: int) -> float:
     """Return the distance of two nodes in rapidity and azimuth."""
     return math.sqrt(distance2(nodes[first, 5], nodes[first, 6], nodes[second, 5], nodes[second, 6]))
 
 
-@njit(cache=True)
+@kernel()
 def soft_drop(
     nodes: FloatArray, children: IntArray, n: int, zcut: float, beta: float, radius: float
 ) -> tuple[float, float, float]:
@@ -52,7 +52,7 @@ def soft_drop(
     return node_mass(nodes, node), 0.0, 0.0
 
 
-@njit(cache=True)
+@kernel()
 def lund_declusterings(
     nodes: FloatArray, children: IntArray, n: int, values: FloatArray, parent: IntArray, depth: IntArray
 ) -> None:

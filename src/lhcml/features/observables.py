@@ -10,22 +10,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from lhcml.features.kinematics import FloatArray, distance2
-
-# Sums of products of non-negative numbers may be reordered, which lets the compiler use vector instructions.
-REORDER = {"reassoc", "contract", "nsz", "nnan", "ninf"}
+from lhcml.features.compiled import kernel
+from lhcml.features.kinematics import REORDER, FloatArray, distance2
 
 
-@njit(cache=True)
+@kernel()
 def momentum_dispersion(pt: FloatArray) -> float:
     """Return pTD = sqrt(sum pt²) / sum pt (CMS, arXiv:1409.3072): 1 for one particle. Not collinear safe."""
     total = pt.sum()
     return math.sqrt((pt * pt).sum()) / total if total > 0.0 else 0.0
 
 
-@njit(cache=True)
+@kernel()
 def angularity(pt: FloatArray, y: FloatArray, phi: FloatArray, axis_y: float, axis_phi: float, beta: float) -> float:
     """Return the sum of pt_i ΔR(i, axis)^beta over the sum of pt_i, in rad^beta.
 
@@ -40,7 +37,7 @@ def angularity(pt: FloatArray, y: FloatArray, phi: FloatArray, axis_y: float, ax
     return float(value / total)
 
 
-@njit(cache=True)
+@kernel()
 def nsubjettiness(pt: FloatArray, y: FloatArray, phi: FloatArray, axes: FloatArray) -> float:
     """Return tau_N times R0: the sum of pt_i min_a ΔR(i, a) over the sum of pt_i (arXiv:1011.2268), in rad.
 
@@ -63,7 +60,7 @@ def nsubjettiness(pt: FloatArray, y: FloatArray, phi: FloatArray, axes: FloatArr
     return float(value / total)
 
 
-@njit(cache=True, fastmath=REORDER)
+@kernel(fastmath=REORDER)
 def energy_correlators(pt: FloatArray, y: FloatArray, phi: FloatArray) -> tuple[float, float, float, float]:
     """Return the energy correlation functions e2, 3e3, 2e3 and 1e3 for beta = 1.
 
@@ -83,24 +80,22 @@ def energy_correlators(pt: FloatArray, y: FloatArray, phi: FloatArray) -> tuple[
     z = pt / total
     theta = np.empty((n, n))
     for i in range(n):
-        for j in range(i, n):
+        for j in range(i + 1):
             theta[i, j] = theta[j, i] = math.sqrt(distance2(y[i], phi[i], y[j], phi[j]))
     e2, e3_all, e3_two, e3_one = 0.0, 0.0, 0.0, 0.0
+    # k < j < i: loops from zero compile to vector instructions, loops from j + 1 do not (indices might be negative)
     for i in range(n):
         row_i = theta[i]
-        for j in range(i + 1, n):
+        for j in range(i):
             row_j = theta[j]
             ij = row_i[j]
             sum_all, sum_two, sum_one = 0.0, 0.0, 0.0
-            for k in range(j + 1, n):
-                ik, jk = row_i[k], row_j[k]
-                low, high = min(ik, jk), max(ik, jk)
-                least = min(ij, low)
-                # the middle one of three is max(min(a, b), min(c, max(a, b)))
-                middle = max(low, min(ij, high))
-                sum_all += z[k] * ik * jk
-                sum_two += z[k] * least * middle
-                sum_one += z[k] * least
+            for k in range(j):
+                product, low = row_i[k] * row_j[k], min(row_i[k], row_j[k])
+                sum_all += z[k] * product
+                # the product of the two smallest is the least of the three products
+                sum_two += z[k] * min(product, ij * low)
+                sum_one += z[k] * min(ij, low)
             zz = z[i] * z[j]
             e2 += zz * ij
             e3_all += zz * ij * sum_all

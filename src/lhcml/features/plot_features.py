@@ -114,20 +114,20 @@ def draw_distribution(axes: Axes, column: str, binning: tuple[str, float, float,
 
 
 def draw_distributions(
-    data: Mapping[str, Any], features: Mapping[str, Any], columns: int, label: str, path: Path
+    data: Mapping[str, Any], features: Mapping[str, Any], columns: int, label: tuple[str, str], path: Path
 ) -> None:
-    """Draw a figure of several features."""
+    """Draw a figure of several features; the label is what stands above it at the right, and the kind of data."""
     rows = -(-len(features) // columns)
     figure, axes = new_figure(rows, columns, width=4.6, height=3.7, squeeze=False)
     for position, (column, binning) in zip(axes.flat, features.items(), strict=True):
         draw_distribution(position, column, binning, data)
-        add_label(position, label)
+        add_label(position, *label)
     handles, names = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=max(len(names), 1), fontsize=13)
     save_figure(figure, path)
 
 
-def draw_lund_planes(data: Mapping[str, Any], label: str, path: Path) -> None:
+def draw_lund_planes(data: Mapping[str, Any], label: tuple[str, str], path: Path) -> None:
     """Draw the average primary Lund plane of each dataset on one colour scale."""
     planes = {
         name: average_lund_plane(*(jets[column] for column in LUND), weights=jets["weight_nominal"])
@@ -142,7 +142,7 @@ def draw_lund_planes(data: Mapping[str, Any], label: str, path: Path) -> None:
         image = position.imshow(shown, origin="lower", extent=extent, aspect="auto", cmap="viridis", vmin=0, vmax=top)
         position.set(xlabel=r"$\ln(1/\Delta)$")
         position.text(0.96, 0.95, name, transform=position.transAxes, ha="right", va="top", fontsize=15)
-        add_label(position, label)
+        add_label(position, *label)
     axes.flat[0].set_ylabel(r"$\ln(k_\mathrm{t}/\mathrm{GeV})$")
     title = r"$\frac{1}{N}\ \mathrm{d}^2n\,/\,\mathrm{d}\ln(1/\Delta)\,\mathrm{d}\ln k_\mathrm{t}$"
     figure.colorbar(image, ax=axes, label=title, pad=0.01)
@@ -175,6 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--features", required=True, nargs="+", type=Path, help="feature files of all datasets")
     parser.add_argument("--label", default="", help="text at the right above the plots, e.g. 14 TeV")
+    parser.add_argument("--kind", default="Simulation", help="text at the left: Simulation, Data, ...")
     parser.add_argument("--observables", required=True, type=Path, help="figure (PNG; the PDF is written beside it)")
     parser.add_argument("--multiplicity", required=True, type=Path, help="figure, likewise")
     parser.add_argument("--lund-planes", required=True, type=Path, help="figure, likewise")
@@ -182,9 +183,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     log = start_log("matplotlib", "mplhep", "awkward", "numpy")
     data = read_datasets(arguments.features)
     log.info("jets: %s", ", ".join(f"{name} {len(jets)}" for name, jets in data.items()))
-    draw_distributions(data, OBSERVABLES, 4, arguments.label, arguments.observables)
-    draw_distributions(data, MULTIPLICITY, 2, arguments.label, arguments.multiplicity)
-    draw_lund_planes(data, arguments.label, arguments.lund_planes)
+    label = (arguments.label, arguments.kind)
+    draw_distributions(data, OBSERVABLES, 4, label, arguments.observables)
+    draw_distributions(data, MULTIPLICITY, 2, label, arguments.multiplicity)
+    draw_lund_planes(data, label, arguments.lund_planes)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from lhcml.features.clustering import CAMBRIDGE_AACHEN, KT, cluster, four_momenta
+from lhcml.features.compiled import kernel
 from lhcml.features.kinematics import FloatArray, IntArray
 from lhcml.features.lund import lund_declusterings, soft_drop
 from lhcml.features.observables import angularity, energy_correlators, momentum_dispersion, nsubjettiness
@@ -21,13 +23,13 @@ LUND_VALUES = ("lund_ln_delta", "lund_ln_kt", "lund_ln_z", "lund_psi", "lund_ln_
 MOST_AXES = 4
 
 
-@njit(cache=True)
+@kernel()
 def ratio(numerator: float, denominator: float) -> float:
     """Return a ratio, 0 where the denominator is 0 (too few constituents)."""
     return numerator / denominator if denominator > 0.0 else 0.0
 
 
-@njit(cache=True)
+@kernel()
 def one_jet(
     nodes: FloatArray, n: int, radius: float, zcut: float, beta: float, row: FloatArray, values: FloatArray,
     parent: IntArray, depth: IntArray,
@@ -35,7 +37,7 @@ def one_jet(
     """Fill the observables and the declusterings of one jet of n >= 1 constituents."""
     pt, y, phi = nodes[:n, 4].copy(), nodes[:n, 5].copy(), nodes[:n, 6].copy()
     children: IntArray = np.empty((n - 1, 2), np.int64)
-    axes = np.empty((MOST_AXES, MOST_AXES, 2))
+    axes: Any = np.empty((MOST_AXES, MOST_AXES, 2))
     no_axes = np.empty((0, 0, 2))
 
     row[0] = momentum_dispersion(pt)
@@ -62,7 +64,7 @@ def one_jet(
     lund_declusterings(nodes, children, n, values, parent, depth)
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def all_jets(
     offsets: IntArray, pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray, radius: float, zcut: float,
     beta: float, lund_offsets: IntArray, table: FloatArray, values: FloatArray, parent: IntArray, depth: IntArray,
@@ -109,8 +111,8 @@ def jet_observables(
     ValueError
         If a constituent has no positive, finite pt or a momentum that is not finite.
     """
-    flat = [np.ascontiguousarray(values, dtype=np.float64) for values in (pt, eta, phi, mass)]
-    if not all(np.isfinite(values).all() for values in flat) or (flat[0] <= 0.0).any():
+    pt, eta, phi, mass = (np.ascontiguousarray(values, dtype=np.float64) for values in (pt, eta, phi, mass))
+    if not all(np.isfinite(values).all() for values in (pt, eta, phi, mass)) or (pt <= 0.0).any():
         raise ValueError("constituents must have pt > 0 and finite momenta")
     counts = np.asarray(counts, dtype=np.int64)
     lund_counts = np.maximum(counts - 1, 0)
@@ -121,5 +123,6 @@ def jet_observables(
     parent: IntArray = np.empty(total, np.int64)
     depth: IntArray = np.empty(total, np.int64)
     # the same types at each call: another signature would be compiled anew
-    all_jets(offsets, *flat, float(radius), float(zcut), float(beta), lund_offsets, table, values, parent, depth)
+    condition = float(radius), float(zcut), float(beta)
+    all_jets(offsets, pt, eta, phi, mass, *condition, lund_offsets, table, values, parent, depth)
     return table, lund_counts, values, parent, depth
