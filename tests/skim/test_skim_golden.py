@@ -22,7 +22,7 @@ FILES = {
     "pfnano": "pfnano.root",
     "dimuon": "nano_dimuon.root",
 }
-# (cut, events left); simulated weights are all equal in these files
+# (cut, events left), found by the loops
 GOLDEN: dict[str, list[tuple[str, int]]] = {
     "nanoaod": [("all events", 200), ("flags", 200), ("leptons", 17), ("MET", 13), ("jets", 4)],
     "pfnano": [("all events", 10), ("jets", 10), ("leading jet", 9)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.files import read_json
 from lhcml.common.style import add_label, new_figure, save_figure
+
+# fractions below this are drawn on a logarithmic scale
+SMALL_FRACTION = 0.05
 
 
 def efficiencies(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
@@ -55,12 +59,18 @@ def draw_cutflow(datasets: Mapping[str, Mapping[str, Any]], label: str) -> Any:
         at = [cuts.index(row["cut"]) for row in rows]
         text = f"{name} ({rows[-1]['raw']:,} of {rows[0]['raw']:,})"
         axis.errorbar(at, fractions, yerr=errors, marker="o", capsize=2, label=text, color=f"C{number}")
-    axis.set_yscale("log")
+    least = min((row["weighted"] / block["cutflow"]["nominal"][0]["weighted"] for block in filled.values()
+                 for row in block["cutflow"]["nominal"] if row["weighted"] > 0), default=1.0)  # fmt: skip
+    headroom = 1.1 + 0.12 * len(filled)
+    if least < SMALL_FRACTION:
+        decades = 10 ** math.floor(math.log10(0.8 * least))
+        axis.set_yscale("log")
+        axis.set_ylim(decades, (1 / decades) ** (headroom - 1))
+    else:
+        axis.set_ylim(0, headroom)
     axis.set_xticks(range(len(cuts)), cuts, rotation=30, ha="right", rotation_mode="anchor")
-    axis.minorticks_off()
+    axis.tick_params(axis="x", which="minor", bottom=False, top=False)
     axis.set_xlim(-0.4, max(len(cuts) - 1, 0) + 0.4)
-    lowest, highest = axis.get_ylim()
-    axis.set_ylim(lowest, max(highest, 1.0) * (highest / lowest) ** 0.12 * 1.8 ** len(filled))
     axis.set_ylabel("Fraction of events in the file")
     if filled:
         axis.legend(loc="upper right")
