@@ -17,7 +17,13 @@ for _channel in config["channels"]:
 
 EVENTS_PER_CHUNK = config["samples"]["events_per_chunk"]
 VALIDATED_CHANNELS = [channel for channel in config["channels"] if generated_datasets(channel)]
-SAMPLES_TARGETS: list[str] = []
+# The plots show at most this many chunks of a dataset
+VALIDATED_CHUNKS = 20
+SAMPLES_TARGETS = expand(
+    "results/samples/plots/{plot}_{channel}.png",
+    plot=["jets", "response", "weights"],
+    channel=VALIDATED_CHANNELS,
+)
 
 
 def events_of_chunk(wildcards) -> int:
@@ -26,13 +32,13 @@ def events_of_chunk(wildcards) -> int:
     return min(EVENTS_PER_CHUNK, events - int(wildcards.chunk) * EVENTS_PER_CHUNK)
 
 
-def generated_files(wildcards) -> list[str]:
-    """Input function: all generated files of a channel, dataset by dataset."""
+def validated_files(wildcards) -> list[str]:
+    """Input function: the first generated files of each dataset of a channel."""
     pattern = "results/samples/{channel}/{dataset}/{chunk}.root"
     return [
         path
         for dataset in generated_datasets(wildcards.channel)
-        for path in per_chunk(pattern, wildcards.channel, dataset)
+        for path in per_chunk(pattern, wildcards.channel, dataset)[:VALIDATED_CHUNKS]
     ]
 
 
@@ -68,3 +74,50 @@ rule generate_events:
         "python -m lhcml.samples.generate_events --generate {params.generate:q} --content {params.content:q} "
         "--events {params.events} --first-event {params.first} --luminosity-block {params.block} "
         "--seed {params.seed} --output {output:q} > {log:q} 2>&1"
+
+
+rule plot_validation:
+    """Validate the generated events of a channel.
+
+    Leading jets, response and resolution against particle level, missing momentum, lepton efficiency, shower weights and
+    cross sections of the chunks.
+    Wildcards: channel.
+    """
+    input:
+        events=validated_files,
+        code=sources("lhcml.samples.plot_validation"),
+    output:
+        jets=report(
+            "results/samples/plots/jets_{channel}.png",
+            caption="../report/samples/jets.rst",
+            category="Samples",
+            labels={"channel": "{channel}", "shows": "jets"},
+        ),
+        response=report(
+            "results/samples/plots/response_{channel}.png",
+            caption="../report/samples/response.rst",
+            category="Samples",
+            labels={"channel": "{channel}", "shows": "response"},
+        ),
+        weights=report(
+            "results/samples/plots/weights_{channel}.png",
+            caption="../report/samples/weights.rst",
+            category="Samples",
+            labels={"channel": "{channel}", "shows": "weights"},
+        ),
+        pdf=multiext("results/samples/plots/", "jets_{channel}.pdf", "response_{channel}.pdf", "weights_{channel}.pdf"),
+    log:
+        "results/logs/samples/plot_validation/{channel}.log",
+    benchmark:
+        "results/benchmarks/samples/plot_validation/{channel}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 5),
+        runtime=20,
+    params:
+        label=lambda wildcards: config["channels"][wildcards.channel]["label"],
+    shell:
+        "python -m lhcml.samples.plot_validation --events {input.events:q} --label={params.label:q} "
+        "--jets {output.jets:q} --response {output.response:q} --weights {output.weights:q} > {log:q} 2>&1"
