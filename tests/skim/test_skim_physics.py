@@ -22,7 +22,7 @@ from lhcml.skim.systematics import (
     resolution_factor,
     shifted_met,
 )
-from lhcml.skim.truth import hadronic_tops, holds_top
+from lhcml.skim.truth import hadronic_tops, holds_top, z_pt
 
 JER = {"noise": 0.0, "stochastic": 1.0, "constant": 0.05, "scale": 1.0, "scale_up": 1.1, "scale_down": 0.9}
 one = np.array([1])
@@ -183,6 +183,18 @@ class TestTop:
         # the b quark is at 0.5, a quark of the W at -0.3
         jets = {"eta": np.array([eta]), "phi": np.zeros(1)}
         assert holds_top(jets, one, tops, numbers, 0.8).tolist() == [inside]
+
+    def test_hardest_z_of_each_event(self) -> None:
+        last = 1 << 13
+        record = {
+            "pt": np.array([300.0, 250.0, 210.0, 400.0, 90.0]),
+            "pdgId": np.array([23, 23, 23, 22, 23]),
+            # a copy that is not the last does not count
+            "statusFlags": np.array([0, last, last, last, last | 1]),
+        }
+        found = z_pt(record, np.array([3, 0, 1, 1]))
+        assert found[[0, 3]].tolist() == [250.0, 90.0]
+        assert np.isnan(found[[1, 2]]).all()
 
     def test_origins_agree_with_coffea(self, experiment_files) -> None:
         """The first ancestor of another kind, against the implementation in coffea, on a real record."""

@@ -11,6 +11,7 @@ from lhcml.skim.read_source import EVENT_IDS, Source, present_columns
 from lhcml.skim.selection import FOUR_MOMENTUM, lepton_blocks, required_columns
 from lhcml.skim.systematics import KINEMATIC_SHIFTS, SHOWER_WEIGHTS, WEIGHT_SHIFTS
 
+Z_COLUMNS = ("GenPart_pt", "GenPart_pdgId", "GenPart_statusFlags")
 TOP_COLUMNS = ("GenPart_eta", "GenPart_phi", "GenPart_pdgId", "GenPart_genPartIdxMother")
 GENERATED_JETS = {"FatJet": "GenJetAK8", "Jet": "GenJet"}
 LINKS = {"FatJet": "FatJetPFCands", "Jet": "JetPFCands"}
@@ -162,6 +163,7 @@ def make_plan(source: Source, selection: Mapping[str, Any], jer_scale: float, da
     required += [] if data else ["genWeight"]
     required += ["PSWeight"] if weights else []
     required += TOP_COLUMNS if top_match else []
+    required += Z_COLUMNS if "generated_z" in selection and not data else []
     cut_on = [selection["met"]["collection"]] if "met" in selection else []
     kept_met = [name for name in ("MET", "PuppiMET") if name in keep["collections"] and f"{name}_pt" in source.names]
     met = list(dict.fromkeys([*cut_on, *kept_met]))

@@ -9,7 +9,7 @@ import awkward as ak
 import numpy as np
 
 from lhcml.common.errors import UserError
-from lhcml.skim.columns import TOP_COLUMNS, Plan
+from lhcml.skim.columns import TOP_COLUMNS, Z_COLUMNS, Plan
 from lhcml.skim.constituents import keep_constituents
 from lhcml.skim.jagged import Columns, Floats, Integers, Mask, counts, flat, owners, starts
 from lhcml.skim.luminosity import luminosity_mask
@@ -23,7 +23,7 @@ from lhcml.skim.systematics import (
     match_generated,
     shifted_met,
 )
-from lhcml.skim.truth import hadronic_tops, holds_top
+from lhcml.skim.truth import hadronic_tops, holds_top, z_pt
 
 # shift -> cut -> [events, sum of weights, sum of squared weights]
 Cutflow = dict[str, dict[str, list[float]]]
@@ -161,6 +161,9 @@ def process_chunk(
         run, block = (ak.to_numpy(columns[name]).astype(np.int64) for name in ("run", "luminosityBlock"))
         common["luminosity mask"] = luminosity_mask(run, block, golden)
     common |= event_cuts(columns, selection, plan.triggers)
+    if "generated_z" in selection and not plan.data:
+        bosons = {name.partition("_")[2]: flat(columns[name]) for name in Z_COLUMNS}
+        common["generated Z"] = in_range(z_pt(bosons, counts(columns[Z_COLUMNS[0]])), selection["generated_z"]["pt"])
     allowed = fixed_jet_mask(columns, selection)
     jets = {name: flat(columns[f"{collection}_{name}"]) for name in FOUR_MOMENTUM}
     matched = None

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from lhcml.skim.jagged import Floats, Integers, Mask, owners, pairs, starts
 from lhcml.skim.systematics import delta_r
 
-TOP, W_BOSON = 6, 24
+TOP, Z_BOSON, W_BOSON = 6, 23, 24
+# bit of NanoAOD's statusFlags
+IS_LAST_COPY = 1 << 13
 HEAVIEST_QUARK_IN_A_DECAY = 5
 
 
@@ -90,6 +92,22 @@ def hadronic_tops(particles: Mapping[str, NDArray[Any]], numbers: Integers) -> t
     directions = {name: particles[name].astype(np.float64)[table] for name in ("eta", "phi")}
     of_event: Integers = np.bincount(owners(numbers)[tops], minlength=len(numbers))
     return directions, of_event
+
+
+def z_pt(particles: Mapping[str, NDArray[Any]], numbers: Integers) -> Floats:
+    """Return the pT in GeV of the hardest Z boson of each event's record, last copies only; NaN if there is none.
+
+    Parameters
+    ----------
+    particles : mapping of str to ndarray
+        Columns "pt", "pdgId", "statusFlags" of GenPart, all events together.
+    numbers : ndarray
+        Number of particles, shape (events,).
+    """
+    chosen = (particles["pdgId"] == Z_BOSON) & (particles["statusFlags"].astype(np.int64) & IS_LAST_COPY > 0)
+    hardest: Floats = np.full(len(numbers), -np.inf)
+    np.maximum.at(hardest, owners(numbers)[chosen], particles["pt"][chosen])
+    return np.where(np.isfinite(hardest), hardest, np.nan)
 
 
 def holds_top(
