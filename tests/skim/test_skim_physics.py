@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lhcml.skim.constituents import particle_flow_charge
 from lhcml.skim.jagged import pairs
 from lhcml.skim.luminosity import luminosity_mask
 from lhcml.skim.selection import jet_cuts, select_leptons, tight_jet_id, z_candidates
@@ -330,6 +331,11 @@ def test_tight_identification_from_fractions() -> None:
     assert tight_jet_id(columns, "Jet").tolist() == [True, False, False, False, True, True]
     flags = columns | {"Jet_jetId": ak.values_astype(ak.Array([[6, 2, 4, 0, 1, 7]]), np.uint8)}
     assert tight_jet_id(flags, "Jet").tolist() == [True, True, False, False, False, True]
+
+
+def test_charge_of_candidates() -> None:
+    pdg = ak.Array([[211, -211, 11, -11], [], [13, -13, 22, 130, 1, 2]])
+    assert particle_flow_charge(pdg).tolist() == [[1, -1, -1, 1], [], [-1, 1, 0, 0, 0, 0]]
 
 
 def test_luminosity_mask() -> None:

@@ -8,6 +8,19 @@ import numpy as np
 from lhcml.common.errors import UserError
 from lhcml.skim.jagged import Integers, Mask, counts, flat, owners, per_event, starts
 
+ELECTRON, MUON, CHARGED_HADRON = 11, 13, 211
+
+
+def particle_flow_charge(pdg: ak.Array) -> ak.Array:
+    """Return the charge of particle-flow candidates from their PDG codes; recent NanoAOD does not store it.
+
+    Candidates are charged hadrons (211), electrons (11) and muons (13), whose negative codes are the positive ones,
+    photons and neutral hadrons.
+    """
+    kind, sign = abs(pdg), np.sign(pdg)
+    charge = ak.where(kind == CHARGED_HADRON, sign, ak.where((kind == ELECTRON) | (kind == MUON), -sign, 0))
+    return ak.values_astype(charge, np.int32)
+
 
 def link_table(
     jet_index: ak.Array,

@@ -10,7 +10,7 @@ import numpy as np
 
 from lhcml.common.errors import UserError
 from lhcml.skim.columns import TOP_COLUMNS, Z_COLUMNS, Plan
-from lhcml.skim.constituents import keep_constituents
+from lhcml.skim.constituents import keep_constituents, particle_flow_charge
 from lhcml.skim.jagged import Columns, Floats, Integers, Mask, counts, flat, owners, starts
 from lhcml.skim.luminosity import luminosity_mask
 from lhcml.skim.read_source import EVENT_IDS, Source, load_columns
@@ -214,6 +214,8 @@ def process_chunk(
     dropped = 0
     if plan.constituents is not None:
         links = {name: written[f"{plan.constituents}_{name}"] for name in ("jetIdx", "pFCandsIdx")}
+        if "PFCands_charge" not in written and "PFCands_pdgId" in written:
+            written["PFCands_charge"] = particle_flow_charge(written["PFCands_pdgId"])
         candidates = {name: values for name, values in written.items() if name.startswith("PFCands_")}
         kept, links, dropped = keep_constituents(
             candidates, links["jetIdx"], links["pFCandsIdx"], wanted[keep[owner]], numbers[keep], source.path
