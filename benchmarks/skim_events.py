@@ -4,10 +4,10 @@ The events of a small file are repeated to a large one. Three tasks on it, each 
 
 - `cutflow`: leading jet with 550 < pT < 650 GeV and |eta| < 2; RDataFrame counts, the skim also writes the jets;
 - `skim`: the same, both writing jets, weights and the renumbered candidates of the selected jet;
-- `shifts`: the same with jet energy scale and resolution up and down and shower weights, events kept if they pass in any.
+- `shifts`: the same with jet energy scale and resolution up and down and shower weights, for events that pass in any.
 
-RDataFrame runs C++ functions written for exactly this selection, the skim its general selection. The wall time counts the
-whole process with imports and just-in-time compilation; `loop` is without imports (RDataFrame compiles in its loop).
+RDataFrame runs C++ functions written for exactly this selection, the skim its general selection. The wall time counts
+the whole process with imports and just-in-time compilation; `loop` is without imports (RDataFrame compiles in its loop).
 Numbers of selected events must agree, or the benchmark fails.
 
     python benchmarks/skim_events.py --events results/samples/toptag/qcd/0.root --root-python ROOTENV/bin/python
@@ -49,7 +49,8 @@ bool passes(int jet, const RVecF& pt, const RVecF& eta) {
   return jet >= 0 && pt[jet] >= 550 && pt[jet] <= 650 && std::abs(eta[jet]) <= 2.0;
 }
 // generated jet within R/2 and three resolutions of each jet, 0 if none
-RVecF matched(const RVecF& pt, const RVecF& eta, const RVecF& phi, const RVecF& gpt, const RVecF& geta, const RVecF& gphi) {
+RVecF matched(const RVecF& pt, const RVecF& eta, const RVecF& phi,
+              const RVecF& gpt, const RVecF& geta, const RVecF& gphi) {
   RVecF found(pt.size(), 0.f);
   for (size_t i = 0; i < pt.size(); ++i) {
     float best = 0.4f;
@@ -89,7 +90,8 @@ RVecI renumber(const RVecI& index, const RVecI& used) {
 RVecI one(int jet, bool pass) { return pass ? RVecI{jet} : RVecI{}; }
 RVecI join(std::initializer_list<RVecI> lists) {
   RVecI result;
-  for (auto& list : lists) for (int i : list) if (std::find(result.begin(), result.end(), i) == result.end()) result.push_back(i);
+  for (auto& list : lists) for (int i : list)
+    if (std::find(result.begin(), result.end(), i) == result.end()) result.push_back(i);
   return result;
 }
 ''')
@@ -98,7 +100,8 @@ total = frame.Count()
 weight = frame.Sum("genWeight")
 kinematic = ["nominal"]
 if task == "shifts":
-    frame = frame.Define("gen_pt", "matched(FatJet_pt, FatJet_eta, FatJet_phi, GenJetAK8_pt, GenJetAK8_eta, GenJetAK8_phi)")
+    inputs = ", ".join(f"{jets}_{part}" for jets in ("FatJet", "GenJetAK8") for part in ("pt", "eta", "phi"))
+    frame = frame.Define("gen_pt", f"matched({inputs})")
     for part in ("pt", "mass"):
         for shift, factor in (("jesUp", "1.01f"), ("jesDown", "0.99f")):
             frame = frame.Define(f"FatJet_{part}_{shift}", f"FatJet_{part} * {factor}")
