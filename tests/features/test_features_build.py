@@ -1,6 +1,9 @@
 """From a skim to the feature file: identity, ordering, shifts, weights, and what happens to broken input."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import awkward as ak
@@ -119,6 +122,17 @@ def test_kinematic_shift_scales_jet_and_constituents(build, jets):
         assert ak.to_numpy(ak.flatten(shifted[name], axis=None)) == pytest.approx(same, rel=1e-4, abs=1e-5), name
 
 
+def test_jets_of_another_collection_and_radius(build, jets):
+    fat = build(skim_columns(jets))
+    columns = {name.replace("FatJet", "Jet"): values for name, values in skim_columns(jets).items()}
+    small = build(columns, jet="Jet", radius=0.4)
+    assert small.part_pt.to_list() == fat.part_pt.to_list()
+    # single precision in the file
+    assert small.jet_tau1.to_list() == pytest.approx((2 * fat.jet_tau1).to_list(), rel=1e-6)
+    assert small.jet_lha.to_list() == pytest.approx((np.sqrt(2) * fat.jet_lha).to_list(), rel=1e-6)
+    assert small.jet_rg.to_list() == fat.jet_rg.to_list()
+
+
 def test_puppi_weights(build):
     pt = np.array([[100.0, 50.0, 30.0, 20.0], [0, 0.1, 0.2, 0.3], [0, 0.1, 0, 0.1], [0.1, 0.1, 0.1, 0.1]])
     columns = skim_columns([[pt]], PFCands_puppiWeight=[[1.0, 0.5, 0.0, 1.0]])
@@ -164,6 +178,20 @@ def test_no_events_or_no_selected_jets(build, jets, events):
     features = build(some)
     assert len(features) == 0
     assert features.type.content == types
+
+
+def test_number_of_threads_does_not_matter(build, jets, tmp_path):
+    build(skim_columns(jets * 20))
+    files = []
+    for threads in ("1", "2"):
+        files.append(tmp_path / f"{threads}.parquet")
+        command = [sys.executable, "-m", "lhcml.features.build_features", "--input", str(tmp_path / "skim.root"),
+                   "--config", json.dumps(CONFIG), "--threads", threads, "--output", str(files[-1])]  # fmt: skip
+        environment = os.environ | {"NUMBA_NUM_THREADS": "2", "PYTHONPATH": "src"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        assert done.returncode == 0, done.stderr
+        assert "140 jets written" in done.stderr
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_data_has_no_generator_branches(build, jets):

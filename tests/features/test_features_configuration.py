@@ -31,7 +31,8 @@ def test_defaults_are_those_of_the_default_configuration():
         ({"split": {"valid": 0.1}}, "features.split.valid: unknown key; did you mean 'validation'"),
         ({"soft_drop": {"zcut": 0.5}}, "features.soft_drop.zcut"),
         ({"max_constituents": 0}, "features.max_constituents"),
-        ({"plots": ["toptags"]}, "'toptags' is not defined(.|\n)*'toptag'"),
+        ({"plots": {"toptags": ["qcd"]}}, "'toptags' is not defined(.|\n)*'toptag'"),
+        ({"plots": {"toptag": ["qdc"]}}, "features.plots.toptag: 'qdc' is not defined(.|\n)*'qcd'"),
         ({"puppi_jets": ["GenJet"]}, "features.puppi_jets"),
     ],
 )
@@ -42,6 +43,6 @@ def test_mistakes_are_named(features, message):
 
 def test_features_need_constituents():
     without = {"keep": {"constituents": False}}
-    assert load({}, without)["plots"] == []
+    assert load({}, without)["plots"] == {}
     with pytest.raises(UserError, match="keeps no constituents"):
-        load({"plots": ["toptag"]}, without)
+        load({"plots": {"toptag": ["qcd"]}}, without)

@@ -17,18 +17,19 @@ def feature_settings(wildcards) -> str:
 
 
 def nominal_features(wildcards) -> list[str]:
-    """Input function: the first nominal feature files of each dataset of a channel."""
+    """Input function: the first nominal feature files of each dataset of a channel that is drawn."""
     pattern = "results/features/{channel}/{dataset}/nominal/{chunk}.parquet"
     return [
         path
-        for dataset in datasets(wildcards.channel)
+        for dataset in config["features"]["plots"][wildcards.channel]
         for path in per_chunk(pattern, wildcards.channel, dataset)[:FEATURES_PLOT_FILES]
     ]
 
 
 def kind_of_data(wildcards) -> str:
     """Params function: what the figures of a channel show, for their label."""
-    data = {block.get("data", False) for block in datasets(wildcards.channel).values()}
+    drawn = config["features"]["plots"][wildcards.channel]
+    data = {datasets(wildcards.channel)[name].get("data", False) for name in drawn}
     return {(False,): "Simulation", (True,): "Data"}.get(tuple(data), "Data and simulation")
 
 
@@ -54,7 +55,7 @@ rule build_features:
         "../../envs/features.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1200, per_input_mb=10),
+        mem_mb=memory(1200),
         runtime=30,
     params:
         config=feature_settings,
@@ -64,7 +65,7 @@ rule build_features:
 
 
 rule plot_features:
-    """Draw the features of all datasets of a channel, nominal, each dataset normalised to one.
+    """Draw the features of datasets of a channel, nominal, each dataset normalised to one.
 
     Distributions of the main observables, of the multiplicity, and the average primary Lund planes side by side, from
     the first 20 files of each dataset.
@@ -98,6 +99,8 @@ rule plot_features:
         "results/logs/features/plot_features/{channel}.log",
     benchmark:
         "results/benchmarks/features/plot_features/{channel}.tsv"
+    wildcard_constraints:
+        channel="|".join(config["features"]["plots"]) or "(?!)",
     conda:
         "../../envs/plots.yaml"
     threads: 1

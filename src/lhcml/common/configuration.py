@@ -173,15 +173,16 @@ def check_features(config: Mapping[str, Any]) -> None:
     Raises
     ------
     UserError
-        If a channel to plot is not defined or keeps no constituents, or the split does not sum to one.
+        If a channel or dataset to plot is not defined or keeps no constituents, or the split does not sum to one.
     """
     plots = config["features"]["plots"]
-    require_known("features.plots", plots, list(config["channels"]))
-    for channel in plots:
+    require_known("features.plots", list(plots), list(config["channels"]))
+    for channel, names in plots.items():
+        require_known(f"features.plots.{channel}", names, list(config["channels"][channel]["datasets"]))
         if not config["channels"][channel]["selection"]["keep"]["constituents"]:
             raise UserError(
                 f"features.plots: channel {channel!r} keeps no constituents, from which features are computed",
-                f"set channels.{channel}.selection.keep.constituents to true, or take the channel out of the list",
+                f"set channels.{channel}.selection.keep.constituents to true, or take the channel out of the plots",
             )
     split = config["features"]["split"]
     total = sum(split.values())
