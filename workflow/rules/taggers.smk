@@ -1,70 +1,7 @@
 # Taggers: training, scores, figures of merit, comparison with published ones.
-import re
-
-from lhcml.taggers.families import complete_architecture, family_module
-
-TAGGERS = config["taggers"]["models"]
-TAGGERS_CHANNEL = config["taggers"]["channel"]
 
 
-def taggers_of(chosen) -> str:
-    """Return a wildcard constraint that admits the taggers whose block fulfils a condition; none if there is none."""
-    return (
-        "|".join(re.escape(name) for name, block in TAGGERS.items() if chosen(block))
-        or "(?!)"
-    )
-
-
-def is_bdt(block: dict) -> bool:
-    """Tell whether a tagger is a boosted tree (else it is a network)."""
-    return block["family"] == "bdt"
-
-
-try:
-    # unknown families and settings are told before any job starts
-    ARCHITECTURES = {
-        name: complete_architecture(block["family"], block["architecture"])
-        for name, block in TAGGERS.items()
-        if not is_bdt(block)
-    }
-except UserError as error:
-    raise WorkflowError(f"taggers.models: {error}") from None
-
-
-def tagger_features(group: str) -> list[str]:
-    """Return the nominal feature files of the signal or background datasets."""
-    pattern = "results/features/{channel}/{dataset}/nominal/{chunk}.parquet"
-    return [
-        path
-        for dataset in config["taggers"][group]
-        for path in per_chunk(pattern, TAGGERS_CHANNEL, dataset)
-    ]
-
-
-def tagger_scores(group: str) -> list[str]:
-    """Return the nominal score files of the signal or background datasets, tagger and seed left open."""
-    pattern = "results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet"
-    return expand(pattern, dataset=config["taggers"][group], allow_missing=True)
-
-
-def family_sources(wildcards) -> list[str]:
-    """Input function: the module of a network's family and its import closure."""
-    return sources(family_module(TAGGERS[wildcards.tagger]["family"]))
-
-
-def all_seeds(pattern: str | list[str]) -> list[str]:
-    """Expand file patterns over the seeds of the configuration."""
-    return expand(pattern, seed=config["taggers"]["seeds"], allow_missing=True)
-
-
-def tagger_label(name: str) -> str:
-    """Return the name of a tagger on plots and in tables."""
-    return TAGGERS[name].get("label", name)
-
-
-def energy_label() -> str:
-    """Return the text on plots that says what the jets are."""
-    return config["channels"][TAGGERS_CHANNEL].get("label", "")
+include: "taggers_functions.smk"
 
 
 TAGGERS_TARGETS = []
@@ -78,11 +15,7 @@ if TAGGERS:
         tagger=TAGGERS,
         plot=["scores", "history"],
     )
-    TAGGERS_TARGETS += [
-        f"results/taggers/plots/{name}_importance.png"
-        for name in TAGGERS
-        if is_bdt(TAGGERS[name])
-    ]
+    TAGGERS_TARGETS += [f"results/taggers/plots/{name}_importance.png" for name in TAGGERS if is_bdt(TAGGERS[name])]
 
 
 rule train_bdt:
@@ -112,9 +45,7 @@ rule train_bdt:
         mem_mb=memory(1000, 2),
         runtime=60,
     params:
-        config=lambda wildcards: as_json(
-            {key: TAGGERS[wildcards.tagger][key] for key in ("features", "boosting")}
-        ),
+        config=lambda wildcards: as_json({key: TAGGERS[wildcards.tagger][key] for key in ("features", "boosting")}),
         seed=job_seed("train_bdt", "tagger", "seed"),
     shell:
         "python -m lhcml.taggers.train_bdt --signal {input.signal:q} --background {input.background:q} "
@@ -152,10 +83,7 @@ rule train_network:
         runtime=240,
     params:
         config=lambda wildcards: as_json(
-            {
-                key: TAGGERS[wildcards.tagger][key]
-                for key in ("family", "inputs", "training")
-            }
+            {key: TAGGERS[wildcards.tagger][key] for key in ("family", "inputs", "training")}
             | {"architecture": ARCHITECTURES[wildcards.tagger]}
         ),
         seed=job_seed("train_network", "tagger", "seed"),
@@ -276,9 +204,7 @@ rule compare_taggers:
     their sources are in src/lhcml/taggers/published.json.
     """
     input:
-        metrics=expand(
-            all_seeds("results/taggers/{tagger}/{seed}/metrics.json"), tagger=TAGGERS
-        ),
+        metrics=expand(all_seeds("results/taggers/{tagger}/{seed}/metrics.json"), tagger=TAGGERS),
         meta=expand(
             all_seeds("results/taggers/{tagger}/{seed}/model.meta.json"),
             tagger=TAGGERS,
@@ -307,9 +233,7 @@ rule compare_taggers:
     params:
         config=as_json(
             {
-                name: {
-                    key: block[key] for key in ("label", "published") if key in block
-                }
+                name: {key: block[key] for key in ("label", "published") if key in block}
                 for name, block in TAGGERS.items()
             }
         ),
@@ -326,9 +250,7 @@ rule plot_taggers:
     """
     input:
         scores=expand(
-            all_seeds(
-                "results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet"
-            ),
+            all_seeds("results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet"),
             tagger=TAGGERS,
             dataset=config["taggers"]["signal"] + config["taggers"]["background"],
         ),
