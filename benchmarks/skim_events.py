@@ -7,7 +7,7 @@ The events of a small file are repeated to a large one. Three tasks on it, each 
 - `shifts`: the same with jet energy scale and resolution up and down and shower weights, for events that pass in any.
 
 RDataFrame runs C++ functions written for exactly this selection, the skim its general selection. The wall time counts
-the whole process with imports and just-in-time compilation; `loop` is without imports (RDataFrame compiles in its loop).
+the whole process with imports and just-in-time compilation; `loop` leaves out imports (RDataFrame compiles there).
 Numbers of selected events must agree, or the benchmark fails.
 
     python benchmarks/skim_events.py --events results/samples/toptag/qcd/0.root --root-python ROOTENV/bin/python

@@ -1,34 +1,14 @@
 # Selection of events and objects, with systematic shifts; cutflows and normalisation.
+
+
+include: "skim_functions.smk"
+
+
 SKIM_TARGETS = expand(
     "results/skim/{channel}/{file}",
     channel=config["channels"],
     file=["cutflow.json", "cutflow.csv", "plots/cutflow.png"],
 )
-
-
-def skim_settings(wildcards) -> str:
-    """Params function: what the skim of one dataset depends on."""
-    dataset = datasets(wildcards.channel)[wildcards.dataset]
-    settings = {
-        "skim": config["skim"],
-        "selection": config["channels"][wildcards.channel]["selection"],
-        "data": dataset.get("data", False),
-        "cross_section": dataset.get("cross_section"),
-    }
-    return as_json(settings)
-
-
-def golden_json(wildcards) -> list[str]:
-    """Input function: the file of certified luminosity sections, for collision data with one."""
-    selection = config["channels"][wildcards.channel]["selection"]
-    data = datasets(wildcards.channel)[wildcards.dataset].get("data", False)
-    return [selection["golden_json"]] if data and "golden_json" in selection else []
-
-
-def channel_skims(wildcards) -> list[str]:
-    """Input function: the summaries of all skims of a channel."""
-    pattern = "results/skim/{channel}/{dataset}/{chunk}.json"
-    return [path for dataset in datasets(wildcards.channel) for path in per_chunk(pattern, wildcards.channel, dataset)]
 
 
 rule skim_events:
