@@ -79,7 +79,7 @@ def plot_labels(wildcards) -> str:
     built = "workspace" not in block
     simulated = built and block["data"]["simulated"]
     luminosity = f"{block['luminosity']:g} fb$^{{-1}}$" if "luminosity" in block else ""
-    energy = f"({block['energy']:g} TeV)" if "energy" in block else ""
+    energy = config["channels"][block["channel"]]["label"] if built else ""
     samples = {name: part["label"] for name, part in block.get("samples", {}).items() if "label" in part}
     return as_json(
         {
@@ -87,7 +87,7 @@ def plot_labels(wildcards) -> str:
             "samples": samples,
             "data": "Pseudo-data" if simulated else "Data",
             "left": "Simulation" if simulated else "",
-            "right": f"{luminosity} {energy}".strip(),
+            "right": ", ".join(text for text in (luminosity, energy) if text),
         }
     )
 
