@@ -1,0 +1,28 @@
+# What the rules of the features take from the configuration.
+
+# Distributions need no more than the first files of a dataset
+FEATURES_PLOT_FILES = 20
+
+
+def feature_settings(wildcards) -> str:
+    """Params function: the features section without its plots, with the jets of the channel."""
+    jets = config["channels"][wildcards.channel]["selection"]["jets"]
+    settings = {key: value for key, value in config["features"].items() if key != "plots"}
+    return as_json(settings | {"jet": jets["collection"], "radius": jets["radius"]})
+
+
+def nominal_features(wildcards) -> list[str]:
+    """Input function: the first nominal feature files of each dataset of a channel that is drawn."""
+    pattern = "results/features/{channel}/{dataset}/nominal/{chunk}.parquet"
+    return [
+        path
+        for dataset in config["features"]["plots"][wildcards.channel]
+        for path in per_chunk(pattern, wildcards.channel, dataset)[:FEATURES_PLOT_FILES]
+    ]
+
+
+def kind_of_data(wildcards) -> str:
+    """Params function: what the figures of a channel show, for their label."""
+    drawn = config["features"]["plots"][wildcards.channel]
+    data = {datasets(wildcards.channel)[name].get("data", False) for name in drawn}
+    return {(False,): "Simulation", (True,): "Data"}.get(tuple(data), "Data and simulation")
