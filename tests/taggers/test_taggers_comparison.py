@@ -22,13 +22,16 @@ def metrics(auc, rejection, error=0.003):
         "n_background": 60,
         "auc": auc,
         "auc_bootstrap_std": error,
+        "auc_statistical_std": 0.004,
         "accuracy": 0.9,
         "balanced_accuracy": 0.91,
         "rejection_30": rejection,
         "rejection_30_bootstrap_std": None if rejection is None else 4.0,
+        "rejection_30_statistical_std": None if rejection is None else 3.0,
         "rejection_30_lower_limit": 20.0 if rejection is None else None,
         "rejection_50": 10.0,
-        "rejection_50_bootstrap_std": 1.0,
+        "rejection_50_bootstrap_std": None,
+        "rejection_50_statistical_std": 1.0,
         "rejection_50_lower_limit": None,
     }
 

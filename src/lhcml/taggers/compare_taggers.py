@@ -31,7 +31,9 @@ def quadrature(*parts: float | None) -> float | None:
 def combine(metrics: Sequence[Mapping[str, Any]], name: str) -> dict[str, float | None]:
     """Return mean, spread over seeds, mean bootstrap error and both in quadrature for one figure of merit.
 
-    All are None if a training has no value (no background jet passes): a mean over the others would be biased.
+    All are None if a training has no value (no background jet passes): a mean over the others would be biased. Where so
+    few background jets pass that some bootstrap replicas have none, the statistical error takes the bootstrap's place in
+    the sum.
     """
     values = [m[name] for m in metrics]
     errors = [m[f"{name}_bootstrap_std"] for m in metrics]
@@ -39,9 +41,11 @@ def combine(metrics: Sequence[Mapping[str, Any]], name: str) -> dict[str, float 
         return {name: None, f"{name}_std": None, f"{name}_seed_std": None, f"{name}_bootstrap_std": None}
     spread = statistics.stdev(values) if len(values) > 1 else None
     resampled = None if None in errors else statistics.fmean(errors)
+    estimates = [m[f"{name}_statistical_std"] for m in metrics]
+    statistical = None if None in estimates else statistics.fmean(estimates)
     return {
         name: statistics.fmean(values),
-        f"{name}_std": quadrature(spread, resampled),
+        f"{name}_std": quadrature(spread, statistical if resampled is None else resampled),
         f"{name}_seed_std": spread,
         f"{name}_bootstrap_std": resampled,
     }
