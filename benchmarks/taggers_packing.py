@@ -5,7 +5,8 @@
 
 Both networks have the published size (82,458 parameters) and the same weights; the padded one works on arrays of shape
 (jets, longest, 3) with a mask, padded to the longest jet of the batch or to 200 constituents. The table gives jets a
-second for forward, backward and optimiser step, the best of several repetitions taken in turns, and the ratio to padding to 200.
+second for forward, backward and optimiser step, the best of several repetitions taken in turns, and the ratio to
+padding to 200.
 """
 
 from __future__ import annotations
@@ -74,9 +75,7 @@ def main() -> None:
     # all three gather their batch from the packed jets, as the training does
     ways: dict[str, Callable[[Batch], torch.Tensor]] = {
         "padded to 200": lambda batch: forward_padded(model, *pad(batch, 200)),
-        "padded to the longest of the batch": lambda batch: forward_padded(
-            model, *pad(batch, int(batch.lengths.max()))
-        ),
+        "padded to the longest jet": lambda batch: forward_padded(model, *pad(batch, int(batch.lengths.max()))),
         "packed": model,
     }
     batch = packed.take(chosen[0])

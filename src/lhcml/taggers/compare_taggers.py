@@ -32,8 +32,8 @@ def combine(metrics: Sequence[Mapping[str, Any]], name: str) -> dict[str, float 
     """Return mean, spread over seeds, mean bootstrap error and both in quadrature for one figure of merit.
 
     All are None if a training has no value (no background jet passes): a mean over the others would be biased. Where so
-    few background jets pass that some bootstrap replicas have none, the statistical error takes the bootstrap's place in
-    the sum.
+    few background jets pass that some bootstrap replicas have none, the statistical error takes the bootstrap's place
+    in the sum.
     """
     values = [m[name] for m in metrics]
     errors = [m[f"{name}_bootstrap_std"] for m in metrics]
