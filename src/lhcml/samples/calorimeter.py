@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lhcml.samples.arrays import Floats, Integers
 from lhcml.samples.detector import Particles, Tracks, smear
 
 
@@ -35,15 +36,15 @@ class Calorimeter:
         Particle code of its neutral objects.
     """
 
-    eta_edges: np.ndarray
-    phi_towers: np.ndarray
-    fraction: Callable[[np.ndarray], np.ndarray]
-    resolution: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    eta_edges: Floats
+    phi_towers: Integers
+    fraction: Callable[[Floats], Floats]
+    resolution: Callable[[Floats, Floats], Floats]
     energy_min: float
     significance_min: float
     neutral_id: int
 
-    def tower(self, eta: np.ndarray, phi: np.ndarray) -> np.ndarray:
+    def tower(self, eta: Floats, phi: Floats) -> Floats:
         """Return the tower number of each point, -1 outside; shape of `eta`."""
         ring = np.searchsorted(self.eta_edges, eta) - 1
         inside = (ring >= 0) & (ring < len(self.phi_towers))
@@ -53,7 +54,7 @@ class Calorimeter:
         first = np.concatenate([[0], np.cumsum(self.phi_towers)])
         return np.where(inside, first[ring] + step, -1)
 
-    def edges(self, tower: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def edges(self, tower: Integers) -> tuple[Floats, Floats, Floats, Floats]:
         """Return eta low, eta high, phi low, phi high of towers."""
         first = np.concatenate([[0], np.cumsum(self.phi_towers)])
         ring = np.searchsorted(first, tower, side="right") - 1
@@ -67,22 +68,22 @@ class Calorimeter:
         return int(self.phi_towers.sum())
 
 
-def _ecal_fraction(code: np.ndarray) -> np.ndarray:
+def _ecal_fraction(code: Integers) -> Floats:
     return np.where((code == 11) | (code == 22), 1.0, np.where((code == 310) | (code == 3122), 0.3, 0.0))
 
 
-def _hcal_fraction(code: np.ndarray) -> np.ndarray:
+def _hcal_fraction(code: Integers) -> Floats:
     absent = (code == 11) | (code == 22) | (code == 13)
     return np.where(absent, 0.0, np.where((code == 310) | (code == 3122), 0.7, 1.0))
 
 
-def _ecal_resolution(eta: np.ndarray, energy: np.ndarray) -> np.ndarray:
+def _ecal_resolution(eta: Floats, energy: Floats) -> Floats:
     central = np.abs(eta) <= 3.2
     constant, stochastic = np.where(central, 0.0017, 0.035), np.where(central, 0.101, 0.285)
     return np.sqrt((constant * energy) ** 2 + stochastic**2 * energy)
 
 
-def _hcal_resolution(eta: np.ndarray, energy: np.ndarray) -> np.ndarray:
+def _hcal_resolution(eta: Floats, energy: Floats) -> Floats:
     zone = np.digitize(np.abs(eta), [1.7, 3.2], right=True)
     constant = np.array([0.0302, 0.0500, 0.0942])[zone]
     stochastic = np.array([0.5205, 0.706, 1.0])[zone]
@@ -116,13 +117,13 @@ HCAL = _hcal()
 class Neutrals:
     """Neutral energy-flow objects, columns of shape (objects,); massless, momenta in GeV."""
 
-    event: np.ndarray
-    eta: np.ndarray
-    phi: np.ndarray
-    energy: np.ndarray
+    event: Integers
+    eta: Floats
+    phi: Floats
+    energy: Floats
 
 
-def sum_in_towers(tower: np.ndarray, values: np.ndarray, towers: int) -> np.ndarray:
+def sum_in_towers(tower: Integers, values: Floats, towers: int) -> Floats:
     """Return the sum of `values` in each tower, float64 of shape (towers,)."""
     # the sum of no values at all would be of integers
     return np.bincount(tower, values, minlength=towers).astype(np.float64)
@@ -131,13 +132,13 @@ def sum_in_towers(tower: np.ndarray, values: np.ndarray, towers: int) -> np.ndar
 def run_energy_flow(
     calorimeter: Calorimeter,
     particles: Particles,
-    impact: tuple[np.ndarray, np.ndarray],
+    impact: tuple[Floats, Floats],
     tracks: Tracks,
     rng: np.random.Generator,
     *,
     smearing: bool = True,
     thresholds: bool = True,
-) -> tuple[Neutrals, np.ndarray]:
+) -> tuple[Neutrals, Floats]:
     """Return the neutral objects of a calorimeter and the factor by which it scales each track.
 
     Parameters
@@ -206,8 +207,7 @@ def run_energy_flow(
 
     if smearing:
         # a position anywhere in the tower: no grid shows in the angles between constituents
-        eta = rng.uniform(eta_low, eta_high)
-        phi = rng.uniform(phi_low, phi_high)
+        eta, phi = np.asarray(rng.uniform(eta_low, eta_high)), np.asarray(rng.uniform(phi_low, phi_high))
     else:
         eta, phi = centre, 0.5 * (phi_low + phi_high)
     neutrals = Neutrals(keys[neutral] // calorimeter.towers, eta[neutral], phi[neutral], excess[neutral])

@@ -10,6 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from lhcml.samples.arrays import Floats, Integers, Mask
+
 # Tracker: solenoid field in T, radius and half-length of its volume in m.
 FIELD = 2.0
 RADIUS = 1.15
@@ -34,20 +36,20 @@ class Particles:
         Particle code, charge in units of e.
     """
 
-    event: np.ndarray
-    pt: np.ndarray
-    eta: np.ndarray
-    phi: np.ndarray
-    mass: np.ndarray
-    pdg_id: np.ndarray
-    charge: np.ndarray
+    event: Integers
+    pt: Floats
+    eta: Floats
+    phi: Floats
+    mass: Floats
+    pdg_id: Integers
+    charge: Integers
 
     @cached_property
-    def energy(self) -> np.ndarray:
+    def energy(self) -> Floats:
         """Energy in GeV."""
         return np.hypot(self.pt * np.cosh(self.eta), self.mass)
 
-    def of_events(self, keep: np.ndarray) -> Particles:
+    def of_events(self, keep: Mask) -> Particles:
         """Return the particles of the events flagged in `keep`, shape (events,), which are counted anew."""
         mask = keep[self.event]
         columns = {field.name: getattr(self, field.name)[mask] for field in fields(self)}
@@ -69,18 +71,18 @@ class Tracks:
         Relative pT resolution.
     """
 
-    source: np.ndarray
-    pt: np.ndarray
-    energy: np.ndarray
-    resolution: np.ndarray
+    source: Integers
+    pt: Floats
+    energy: Floats
+    resolution: Floats
 
 
-def wrap_phi(phi: np.ndarray) -> np.ndarray:
+def wrap_phi(phi: Floats) -> Floats:
     """Return angles moved into [-pi, pi)."""
     return (phi + np.pi) % (2 * np.pi) - np.pi
 
 
-def propagate(particles: Particles, field: float = FIELD) -> tuple[np.ndarray, np.ndarray]:
+def propagate(particles: Particles, field: float = FIELD) -> tuple[Floats, Floats]:
     """Return eta and phi of the point where each particle, produced at the origin, leaves the tracker volume.
 
     A charged particle moves on a helix of radius r = pT / (0.3 B q) [m, GeV, T]; a positive one turns towards smaller
@@ -121,7 +123,7 @@ def propagate(particles: Particles, field: float = FIELD) -> tuple[np.ndarray, n
     return eta, phi
 
 
-def tracking_efficiency(pdg_id: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def tracking_efficiency(pdg_id: Integers, pt: Floats, eta: Floats) -> Floats:
     """Return the probability that a charged particle gives a track.
 
     Parameters
@@ -143,7 +145,7 @@ def tracking_efficiency(pdg_id: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> 
     return np.where((pt > 0.1) & (np.abs(eta) <= 2.5), efficiency, 0.0)
 
 
-def track_resolution(pdg_id: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def track_resolution(pdg_id: Integers, pt: Floats, eta: Floats) -> Floats:
     """Return the relative pT resolution of tracks, sqrt(a^2 + (b pT)^2), at most 1.
 
     Parameters
@@ -159,7 +161,7 @@ def track_resolution(pdg_id: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> np.
     return np.minimum(np.hypot(constant[kind, zone], slope[kind, zone] * pt), 1.0)
 
 
-def smear(mean: np.ndarray, sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def smear(mean: Floats, sigma: Floats, rng: np.random.Generator) -> Floats:
     """Return positive values with the given mean and standard deviation, log-normally distributed.
 
     A mean of zero stays zero. The log-normal keeps energies positive without shifting their mean.
@@ -170,7 +172,7 @@ def smear(mean: np.ndarray, sigma: np.ndarray, rng: np.random.Generator) -> np.n
     return np.where(positive, mean * np.exp(width * rng.standard_normal(len(mean)) - 0.5 * width**2), 0.0)
 
 
-def track_mass(pdg_id: np.ndarray) -> np.ndarray:
+def track_mass(pdg_id: Integers) -> Floats:
     """Return the mass given to tracks in GeV: electrons and muons their own, all others the pion's."""
     code = np.abs(pdg_id)
     return np.where(code == 11, ELECTRON_MASS, np.where(code == 13, MUON_MASS, PION_MASS))

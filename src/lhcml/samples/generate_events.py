@@ -18,6 +18,7 @@ import awkward as ak
 import numpy as np
 
 from lhcml.common.cli import Progress, json_argument, make_parser, run_main, start_log
+from lhcml.samples.arrays import Floats, Integers, Mask
 from lhcml.samples.detector import Particles
 from lhcml.samples.generator import (
     VARIATIONS,
@@ -84,7 +85,7 @@ def read_content(block: Mapping[str, Any]) -> Content:
     )
 
 
-def has_lepton(particles: Particles, events: int, min_pt: float) -> np.ndarray:
+def has_lepton(particles: Particles, events: int, min_pt: float) -> Floats:
     """Return which events have an electron or muon above `min_pt` GeV within abs(eta) < 2.7; shape (events,)."""
     lepton = np.isin(np.abs(particles.pdg_id), (11, 13)) & (np.abs(particles.eta) < LEPTON_MAX_ETA)
     lepton &= particles.pt > min_pt
@@ -196,12 +197,12 @@ def generate_chunk(
     with EventFile(output) as file:
         for record in generate(generator, events, BATCH):
             gen = visible_particles(record, charges(generator, record.pdg_id))
-            keep = np.ones(record.size, dtype=bool)
+            keep: Mask = np.ones(record.size, dtype=bool)
             if process.min_lepton_pt > 0:
                 keep = has_lepton(gen, record.size, process.min_lepton_pt)
-            number = first_event + generated + np.flatnonzero(keep)
+            number: Integers = first_event + generated + np.flatnonzero(keep)
             kept = int(keep.sum())
-            numbers = {
+            numbers: Columns = {
                 "run": np.ones(kept, dtype=np.uint32),
                 "luminosityBlock": np.full(kept, block, dtype=np.uint32),
                 "event": number.astype(np.uint64),

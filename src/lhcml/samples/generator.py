@@ -10,6 +10,7 @@ import awkward as ak
 import numpy as np
 
 from lhcml.common.errors import UserError
+from lhcml.samples.arrays import Floats, Integers, Mask
 from lhcml.samples.veto import make_jet_veto
 
 # Particles that live longer than this (c tau in mm) reach the detector: K0S, Lambda and charged hyperons are stable.
@@ -53,25 +54,25 @@ class EventRecord:
         Weight of each shower variation over the generator weight, in the order of `VARIATIONS`; no column if off.
     """
 
-    offsets: np.ndarray
-    event: np.ndarray
-    pdg_id: np.ndarray
-    status: np.ndarray
-    mother: np.ndarray
-    px: np.ndarray
-    py: np.ndarray
-    pz: np.ndarray
-    energy: np.ndarray
-    mass: np.ndarray
-    weight: np.ndarray
-    variations: np.ndarray
+    offsets: Integers
+    event: Integers
+    pdg_id: Integers
+    status: Integers
+    mother: Integers
+    px: Floats
+    py: Floats
+    pz: Floats
+    energy: Floats
+    mass: Floats
+    weight: Floats
+    variations: Floats
 
     @property
     def size(self) -> int:
         """Number of events."""
         return len(self.offsets) - 1
 
-    def of_events(self, keep: np.ndarray) -> EventRecord:
+    def of_events(self, keep: Mask) -> EventRecord:
         """Return the events flagged in `keep`, shape (events,)."""
         mask = keep[self.event]
         counts = np.diff(self.offsets)[keep]
@@ -200,10 +201,10 @@ def read_batch(generator: Generator, count: int) -> EventRecord:
         raise UserError(f"Pythia failed in event generation: {error}", "check the settings of the process") from error
     counts = ak.to_numpy(ak.num(batch.prt)).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    event = np.repeat(np.arange(count), counts)
+    event: Integers = np.repeat(np.arange(count), counts)
     flat = ak.flatten(batch.prt)
 
-    def column(values: ak.Array) -> np.ndarray:
+    def column(values: ak.Array) -> Floats:
         return ak.to_numpy(values)
 
     mother = column(flat.mother1).astype(np.int64)
@@ -241,7 +242,7 @@ def cross_section(generator: Generator) -> CrossSection:
     return CrossSection(1e9 * info.sigmaGen(), 1e9 * info.sigmaErr())
 
 
-def charges(generator: Generator, pdg_ids: np.ndarray) -> np.ndarray:
+def charges(generator: Generator, pdg_ids: Integers) -> Floats:
     """Return the electric charge of each particle in units of e, shape of `pdg_ids`."""
     codes, inverse = np.unique(pdg_ids, return_inverse=True)
     values = np.array([generator.pythia.particleData.chargeType(int(code)) for code in codes]) / 3.0

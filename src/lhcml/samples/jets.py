@@ -8,6 +8,7 @@ import awkward as ak
 import fastjet
 import numpy as np
 
+from lhcml.samples.arrays import Floats, Integers
 from lhcml.samples.detector import Particles
 
 
@@ -27,16 +28,16 @@ class Jets:
         Positions of the constituents in the input columns, jet by jet, in the order of the input.
     """
 
-    counts: np.ndarray
-    pt: np.ndarray
-    eta: np.ndarray
-    phi: np.ndarray
-    mass: np.ndarray
-    constituent_counts: np.ndarray
-    constituents: np.ndarray
+    counts: Integers
+    pt: Floats
+    eta: Floats
+    phi: Floats
+    mass: Floats
+    constituent_counts: Integers
+    constituents: Integers
 
     @property
-    def leading_pt(self) -> np.ndarray:
+    def leading_pt(self) -> Floats:
         """Transverse momentum of each event's leading jet in GeV, 0 where there is none; shape (events,)."""
         leading = np.zeros(len(self.counts))
         first = np.cumsum(self.counts) - self.counts
@@ -76,7 +77,7 @@ def cluster(particles: Particles, *, events: int, radius: float, min_pt: float, 
     index = sequence.constituent_index(min_pt=min_pt)
 
     jet_counts = ak.to_numpy(ak.num(found))
-    jet_event = np.repeat(with_particles, jet_counts)
+    jet_event: Integers = np.repeat(with_particles, jet_counts)
     flat = ak.flatten(found)
     px, py, jet_pz, energy = (ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "E"))
     jet_pt = np.hypot(px, py)
@@ -92,7 +93,7 @@ def cluster(particles: Particles, *, events: int, radius: float, min_pt: float, 
     inside = np.arange(kept_sizes.sum()) - np.repeat(np.cumsum(kept_sizes) - kept_sizes, kept_sizes)
     constituents = members[np.repeat(starts[order], kept_sizes) + inside]
     # ascending positions in each jet: the input is sorted by pT, and so are the constituents
-    jet_of = np.repeat(np.arange(len(order)), kept_sizes)
+    jet_of: Integers = np.repeat(np.arange(len(order)), kept_sizes)
     constituents = constituents[np.lexsort((constituents, jet_of))]
     return Jets(
         counts=np.bincount(jet_event[order], minlength=events),
@@ -106,7 +107,7 @@ def cluster(particles: Particles, *, events: int, radius: float, min_pt: float, 
     )
 
 
-def match(jets: Jets, targets: Jets, radius: float) -> np.ndarray:
+def match(jets: Jets, targets: Jets, radius: float) -> Floats:
     """Return for each jet the number, in its event, of the nearest target jet within a radius, -1 if none.
 
     Parameters
@@ -123,7 +124,7 @@ def match(jets: Jets, targets: Jets, radius: float) -> np.ndarray:
     if len(jets.pt) == 0 or len(targets.pt) == 0:
         return np.full(len(jets.pt), -1, dtype=np.int32)
     first = np.cumsum(targets.counts) - targets.counts
-    event = np.repeat(np.arange(len(jets.counts)), jets.counts)
+    event: Integers = np.repeat(np.arange(len(jets.counts)), jets.counts)
     lengths = targets.counts[event]
     width = int(lengths.max())
     column = np.arange(width)

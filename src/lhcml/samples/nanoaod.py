@@ -13,6 +13,7 @@ import numpy as np
 import uproot
 
 from lhcml.common.files import write_atomic
+from lhcml.samples.arrays import Floats, Integers, Mask
 from lhcml.samples.detector import ELECTRON_MASS, MUON_MASS, Particles
 from lhcml.samples.jets import Jets
 from lhcml.samples.reconstruction import Leptons
@@ -21,7 +22,7 @@ from lhcml.samples.truth import GenParticles
 Columns = dict[str, Any]
 
 
-def collection(counts: np.ndarray, columns: Mapping[str, np.ndarray]) -> ak.Array:
+def collection(counts: Integers, columns: Mapping[str, Floats]) -> ak.Array:
     """Return a jagged collection; floating-point columns become float32 as in NanoAOD.
 
     Parameters
@@ -37,7 +38,7 @@ def collection(counts: np.ndarray, columns: Mapping[str, np.ndarray]) -> ak.Arra
     return ak.unflatten(ak.zip(narrow, depth_limit=1), counts)
 
 
-def jet_columns(jets: Jets) -> dict[str, np.ndarray]:
+def jet_columns(jets: Jets) -> dict[str, Floats]:
     """Return the properties of jets by NanoAOD name."""
     return {
         "pt": jets.pt,
@@ -105,7 +106,7 @@ def candidate_collections(
     name : str
         Name of the candidate collection (PFCands or GenCands).
     """
-    used = np.zeros(len(candidates.pt), dtype=bool)
+    used: Mask = np.zeros(len(candidates.pt), dtype=bool)
     for group in jets.values():
         used[group.constituents] = True
     counts = np.bincount(candidates.event[used], minlength=events)
@@ -125,10 +126,10 @@ def candidate_collections(
         )
     }
     for reference, group in jets.items():
-        event = np.repeat(np.arange(events), group.counts)
+        event: Integers = np.repeat(np.arange(events), group.counts)
         first_jet = np.cumsum(group.counts) - group.counts
         jet = np.arange(len(group.pt)) - first_jet[event]
-        event_of = np.repeat(event, group.constituent_counts)
+        event_of: Integers = np.repeat(event, group.constituent_counts)
         collections[reference] = collection(
             np.bincount(event_of, minlength=events),
             {
@@ -167,7 +168,7 @@ class EventFile(AbstractContextManager["EventFile"]):
             self._tree = self._file.mktree("Events", types, title="Events")
         self._tree.extend(events)
 
-    def finish(self, runs: Mapping[str, np.ndarray]) -> None:
+    def finish(self, runs: Mapping[str, Floats]) -> None:
         """Write the tree `Runs` of one entry."""
         types = {name: ak.Array(values).type.content for name, values in runs.items()}
         self._file.mktree("Runs", types, title="Runs").extend({name: ak.Array(values) for name, values in runs.items()})

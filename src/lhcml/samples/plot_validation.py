@@ -11,6 +11,7 @@ import numpy as np
 
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.style import COLOURS, add_label, new_figure, save_figure
+from lhcml.samples.arrays import Floats, Integers
 from lhcml.samples.generator import VARIATIONS
 from lhcml.samples.validation import (
     LEPTONS,
@@ -32,7 +33,7 @@ AXES = {
 }
 
 
-def histogram(axis: Any, values: np.ndarray, weights: np.ndarray, edges: np.ndarray, label: str, colour: str) -> None:
+def histogram(axis: Any, values: Floats, weights: Floats, edges: Floats, label: str, colour: str) -> None:
     """Draw a normalised histogram with statistical errors."""
     total = weights.sum() * np.diff(edges)
     content = np.histogram(values, edges, weights=weights)[0] / total
@@ -63,7 +64,7 @@ def draw_jets(datasets: Sequence[Dataset], label: str) -> Any:
     return figure
 
 
-def pt_edges(values: np.ndarray) -> np.ndarray:
+def pt_edges(values: Floats) -> Floats:
     """Return bin edges in pT that follow the population, eight bins."""
     low, high = np.quantile(values, [0.005, 0.995])
     return np.asarray(np.geomspace(max(low, 10.0), max(high, 20.0), 9))
@@ -135,7 +136,8 @@ def draw_missing(axis: Any, datasets: Sequence[Dataset]) -> None:
     for dataset, colour in zip(datasets, COLOURS, strict=False):
         events = dataset.events
         sum_et = np.asarray(events["MET_sumEt"])
-        edges = np.linspace(*np.quantile(sum_et, [0.02, 0.98]), 9)
+        low, high = np.quantile(sum_et, [0.02, 0.98])
+        edges = np.linspace(low, high, 9)
         difference = np.asarray(
             events["MET_pt"] * np.cos(events["MET_phi"]) - events["GenMET_pt"] * np.cos(events["GenMET_phi"])
         )
@@ -196,7 +198,7 @@ def draw_weights(datasets: Sequence[Dataset], label: str) -> Any:
     for number, dataset in enumerate(datasets):
         pulls = chunk_pulls(dataset)
         if len(pulls):
-            at = start + np.arange(len(pulls))
+            at: Integers = start + np.arange(len(pulls))
             axes[2].errorbar(at, pulls, 1, fmt="o", ms=4, color=COLOURS[number % len(COLOURS)])
             positions.append(at.mean())
             names.append(dataset.name.replace("_", "\n"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lhcml.samples.arrays import Floats, Integers, Mask
 from lhcml.samples.calorimeter import ECAL, HCAL, run_energy_flow
 from lhcml.samples.detector import (
     Particles,
@@ -38,16 +39,16 @@ class Leptons:
         Isolation of the card (within 0.5).
     """
 
-    event: np.ndarray
-    pt: np.ndarray
-    eta: np.ndarray
-    phi: np.ndarray
-    charge: np.ndarray
-    relative_isolation_03: np.ndarray
-    isolated: np.ndarray
+    event: Integers
+    pt: Floats
+    eta: Floats
+    phi: Floats
+    charge: Integers
+    relative_isolation_03: Floats
+    isolated: Mask
 
 
-def visible_particles(record: EventRecord, charge: np.ndarray) -> Particles:
+def visible_particles(record: EventRecord, charge: Integers) -> Particles:
     """Return the stable particles that a detector can see, sorted by event and descending pT.
 
     Parameters
@@ -126,7 +127,7 @@ def find_candidates(
     return Particles(event, pt, eta, phi, mass, code.astype(np.int32), charge.astype(np.int32))
 
 
-def identification_efficiency(code: int, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def identification_efficiency(code: int, pt: Floats, eta: Floats) -> Floats:
     """Return the probability that the track of an electron (11) or muon (13) is identified; pT in GeV."""
     limit = 2.5 if code == 11 else 2.7
     efficiency = np.where(np.abs(eta) <= 1.5, 0.95, 0.85)
@@ -165,12 +166,12 @@ def find_leptons(code: int, candidates: Particles, rng: np.random.Generator, *, 
     )
 
 
-def _cone_sums(candidates: Particles, centres: np.ndarray, counted: np.ndarray, cone: float) -> np.ndarray:
+def _cone_sums(candidates: Particles, centres: Integers, counted: Integers, cone: float) -> Floats:
     # candidates are sorted by event: those of one event are a range
     low = np.searchsorted(candidates.event[counted], candidates.event[centres], side="left")
     high = np.searchsorted(candidates.event[counted], candidates.event[centres], side="right")
     lengths = high - low
-    centre = np.repeat(np.arange(len(centres)), lengths)
+    centre: Integers = np.repeat(np.arange(len(centres)), lengths)
     inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     other = counted[np.repeat(low, lengths) + inside]
     one = centres[centre]
@@ -180,9 +181,7 @@ def _cone_sums(candidates: Particles, centres: np.ndarray, counted: np.ndarray, 
     return np.bincount(centre, np.where(near, candidates.pt[other], 0.0), minlength=len(centres))
 
 
-def missing_momentum(
-    event: np.ndarray, pt: np.ndarray, phi: np.ndarray, events: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def missing_momentum(event: Integers, pt: Floats, phi: Floats, events: int) -> tuple[Floats, Floats, Floats]:
     """Return missing pT, its angle, and the scalar pT sum of each event; shape (events,), GeV and rad."""
     px = -np.bincount(event, pt * np.cos(phi), minlength=events)
     py = -np.bincount(event, pt * np.sin(phi), minlength=events)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lhcml.samples.arrays import Floats, Integers, Mask
 from lhcml.samples.generator import EventRecord
 
 # Bits of GenPart_statusFlags as documented by NanoAOD.
@@ -28,18 +29,18 @@ _HEAVY = (6, 23, 24, 25, 32, 33, 34, 35, 36, 37, 42)
 class GenParticles:
     """Generator particles that are kept, columns of shape (particles,) in the order of the record; GeV and rad."""
 
-    counts: np.ndarray
-    pt: np.ndarray
-    eta: np.ndarray
-    phi: np.ndarray
-    mass: np.ndarray
-    pdg_id: np.ndarray
-    status: np.ndarray
-    status_flags: np.ndarray
-    mother: np.ndarray
+    counts: Integers
+    pt: Floats
+    eta: Floats
+    phi: Floats
+    mass: Floats
+    pdg_id: Integers
+    status: Integers
+    status_flags: Integers
+    mother: Integers
 
 
-def follow(links: np.ndarray) -> np.ndarray:
+def follow(links: Integers) -> Floats:
     """Return where each chain of links ends; `links[i] == i` marks an end. Shape of `links`.
 
     Each step doubles the length covered, so even a chain of a thousand links takes ten.
@@ -74,7 +75,7 @@ def prune(record: EventRecord) -> GenParticles:
     # a gluon that splits into two has no copy: either could be called so, and a jet's whole shower would
     same = (record.pdg_id[record.mother] == record.pdg_id) & (record.mother != itself) & (record.pdg_id != 21)
     first = ~same
-    has_copy = np.zeros(size, dtype=bool)
+    has_copy: Mask = np.zeros(size, dtype=bool)
     has_copy[record.mother[same]] = True
     last = ~has_copy
     hard = (absolute_status >= 21) & (absolute_status <= 29)
@@ -104,7 +105,7 @@ def prune(record: EventRecord) -> GenParticles:
     has_mother = keep[mother] & (mother != chosen)
     first_of_event = number[chosen[np.searchsorted(record.event[chosen], record.event[chosen])]]
 
-    flags = np.zeros(size, dtype=np.int64)
+    flags: Integers = np.zeros(size, dtype=np.int64)
     flags |= np.where((prompt | from_hard) & ~from_tau, IS_PROMPT, 0)
     tau_bits = IS_TAU_DECAY_PRODUCT | IS_DIRECT_TAU_DECAY_PRODUCT
     prompt_tau_bits = IS_PROMPT_TAU_DECAY_PRODUCT | IS_DIRECT_PROMPT_TAU_DECAY_PRODUCT

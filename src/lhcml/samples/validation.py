@@ -12,6 +12,7 @@ import numpy as np
 import uproot
 
 from lhcml.common.errors import UserError
+from lhcml.samples.arrays import Floats
 from lhcml.samples.generator import VARIATIONS
 
 JET_COLLECTIONS = (("FatJet", "GenJetAK8", "genJetAK8Idx"), ("Jet", "GenJet", "genJetIdx"))
@@ -26,8 +27,8 @@ class Dataset:
 
     name: str
     events: Any
-    cross_sections: np.ndarray
-    cross_section_errors: np.ndarray
+    cross_sections: Floats
+    cross_section_errors: Floats
 
 
 def read_dataset(name: str, files: Sequence[Path]) -> Dataset:
@@ -65,7 +66,7 @@ def main_jets(events: Any) -> tuple[str, str, str] | None:
     return None
 
 
-def leading_jets(events: Any) -> dict[str, np.ndarray]:
+def leading_jets(events: Any) -> dict[str, Floats]:
     """Return pt, mass, nConstituents and event weight of the leading jets of the main collection."""
     names = main_jets(events)
     if names is None:
@@ -75,7 +76,7 @@ def leading_jets(events: Any) -> dict[str, np.ndarray]:
     return columns | {"weight": ak.to_numpy(some["genWeight"])}
 
 
-def matched_jets(events: Any) -> dict[str, np.ndarray]:
+def matched_jets(events: Any) -> dict[str, Floats]:
     """Return both levels of the matched jets of the main collection: pt, mass and gen_pt, gen_eta, gen_mass."""
     names = main_jets(events)
     if names is None:
@@ -90,9 +91,7 @@ def matched_jets(events: Any) -> dict[str, np.ndarray]:
     return columns | truth
 
 
-def profile(
-    x: np.ndarray, ratio: np.ndarray, edges: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def profile(x: Floats, ratio: Floats, edges: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Return median and resolution of a ratio in bins of x, with their statistical errors; NaN below 20 entries.
 
     The resolution is half of the central 68 % interval over the median: tails do not move it. Errors are those of a
@@ -109,7 +108,7 @@ def profile(
     return median, width, 1.2533 * width * median / np.sqrt(counts), 1.25 * width / np.sqrt(2 * counts)
 
 
-def lepton_efficiency(events: Any, group: str, code: int, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lepton_efficiency(events: Any, group: str, code: int, edges: Floats) -> tuple[Floats, Floats]:
     """Return numbers of true and of found prompt final leptons with abs(eta) < 2.5 in bins of true pT.
 
     A true lepton is found if an identified one is within 0.1 in eta and phi.
@@ -127,14 +126,14 @@ def lepton_efficiency(events: Any, group: str, code: int, edges: np.ndarray) -> 
     return np.histogram(pt, edges)[0], np.histogram(pt[ak.to_numpy(ak.flatten(found))], edges)[0]
 
 
-def shower_weights(events: Any) -> np.ndarray | None:
+def shower_weights(events: Any) -> Floats | None:
     """Return the weights of the shower variations, shape (events, 4), or None if they are off."""
     if ak.num(events["PSWeight"])[0] != len(VARIATIONS):
         return None
     return ak.to_numpy(ak.to_regular(events["PSWeight"]))
 
 
-def chunk_pulls(dataset: Dataset) -> np.ndarray:
+def chunk_pulls(dataset: Dataset) -> Floats:
     """Return (sigma_chunk - mean of the others) over its error, for each chunk; empty for a single chunk."""
     values, errors = dataset.cross_sections, dataset.cross_section_errors
     if len(values) < 2:
