@@ -1,8 +1,8 @@
 """Price of the whole step (events, detector, jets, ROOT file) over bare Pythia.
 
 Each row runs Pythia's `nextBatch` alone and then the whole step on the same settings and seed, several times in turn,
-and compares the least CPU times. The columns behind the ratio tell where the extra time goes, from a profile of one more
-run: time of each part over that of Pythia.
+and compares the least CPU times. The columns behind the ratio are the time of each part over that of Pythia, from a
+profile of one more run.
 
     PYTHONPATH=src python benchmarks/generate_events.py [--events 1000] [--repeats 3]
 
