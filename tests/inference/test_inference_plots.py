@@ -47,7 +47,7 @@ def test_figures_of_a_fit_that_is_not_valid(made, tmp_path):
     for number, figure in enumerate(
         [
             plot_fit.plot_pulls(fit, labels),
-            plot_fit.plot_correlations(fit),
+            plot_fit.plot_correlations(fit, labels),
             plot_fit.plot_regions(yields, "postfit", labels),
         ]
     ):

@@ -78,6 +78,11 @@ def _draw_region(
     for axes in (upper, lower):
         axes.set_xlim(edges[0], edges[-1])
     upper.tick_params(labelbottom=False)
+    if np.array_equal(edges, np.arange(len(edges))):
+        # the bins of a given workspace have numbers, no edges
+        lower.set_xticks(edges[:-1] + 0.5, [f"{number:.0f}" for number in edges[:-1]])
+        for axes in (upper, lower):
+            axes.xaxis.minorticks_off()
     when = "after the fit" if stage == "postfit" else "before the fit"
     upper.text(0.04, 0.95, f"Region: {region}\n{when}", transform=upper.transAxes, va="top", fontsize=11)
     part = block[stage]
@@ -148,13 +153,15 @@ def with_error(part: Mapping[str, Any]) -> str:
     return f"{part['value']:.{digits}f} $\\pm$ {part['uncertainty']:.{digits}f}{bound}"
 
 
-def plot_correlations(fit: Mapping[str, Any], most: int = 20) -> Figure:
+def plot_correlations(fit: Mapping[str, Any], labels: Mapping[str, Any], most: int = 20) -> Figure:
     """Return a figure of the correlation matrix of the parameters with the largest correlations.
 
     Parameters
     ----------
     fit : mapping
         Content of fit.json.
+    labels : mapping
+        "left" and "right" (above the axes).
     most : int
         Number of parameters drawn, the parameter of interest among them.
     """
@@ -172,6 +179,7 @@ def plot_correlations(fit: Mapping[str, Any], most: int = 20) -> Figure:
     matrix, names = matrix[np.ix_(chosen, chosen)], [names[index] for index in chosen]
     size = 3.2 + 0.3 * len(names)
     figure, axes = new_figure(width=size + 1, height=size)
+    add_label(axes, labels["right"], labels["left"])
     image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
     figure.colorbar(image, ax=axes, label="Correlation", shrink=0.8)
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
@@ -202,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     save_figure(plot_regions(yields, "prefit", args.labels), args.prefit)
     save_figure(plot_regions(yields, "postfit", args.labels), args.postfit)
     save_figure(plot_pulls(fit, args.labels), args.pulls)
-    save_figure(plot_correlations(fit), args.correlations)
+    save_figure(plot_correlations(fit, args.labels), args.correlations)
 
 
 if __name__ == "__main__":
