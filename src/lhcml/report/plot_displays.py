@@ -74,15 +74,20 @@ def draw_event(axes: Any, event: dict[str, Any]) -> None:
                         circle = Circle((jet.eta, phi), radius, fill=False, ec=colour, lw=1.4)
                         circle.set_label(label if number == 0 and phi == jet.phi else "_")
                         axes.add_patch(circle)
-                axes.annotate(f"{jet.pt:.0f}", (jet.eta, jet.phi), color=colour, fontsize=8, ha="center", va="center")
+                text = {"color": colour, "fontsize": 8, "ha": "center", "va": "bottom", "annotation_clip": True}
+                # the number stands on the circle
+                axes.annotate(f"{jet.pt:.0f}", (jet.eta, jet.phi + radius), **text)
     for name, label, colour, marker in MARKERS:
         if name in event:
             leptons = event[name][event[name].pt > LEAST_PT[name]]
             if len(leptons):
                 axes.scatter(leptons.eta, leptons.phi, marker=marker, s=60, color=colour, label=label)
     if "MET" in event:
-        axes.axhline(event["MET"].phi, ls=":", color="k", lw=1, label=f"MET {event['MET'].pt:.0f} GeV")
-    axes.set(xlim=(-5, 5), ylim=(-np.pi, np.pi), xlabel=r"$\eta$", ylabel=r"$\phi$ [rad]")
+        axes.axhline(event["MET"].phi, ls=":", color="k", lw=1, label="MET direction")
+        axes.text(
+            0.99, 0.98, f"MET {event['MET'].pt:.0f} GeV", transform=axes.transAxes, ha="right", va="top", fontsize=9
+        )
+    axes.set(xlim=(-4.5, 4.5), ylim=(-np.pi, np.pi), xlabel=r"$\eta$", ylabel=r"$\phi$ [rad]", aspect="equal")
 
 
 def draw_jet(axes: Any, jet: Any) -> None:
@@ -93,7 +98,7 @@ def draw_jet(axes: Any, jet: Any) -> None:
             np.asarray(jet.part_deta)[mask], np.asarray(jet.part_dphi)[mask], s=marker_area(jet.part_pt)[mask],
             color=colour, alpha=0.6, lw=0.3, ec="k", label=label,
         )  # fmt: skip
-    axes.set(xlim=(-1, 1), ylim=(-1, 1), xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ [rad]")
+    axes.set(xlim=(-1, 1), ylim=(-1, 1), xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ [rad]", aspect="equal")
     text = f"$p_T$ = {jet.jet_pt:.0f} GeV\n$m$ = {jet.jet_mass:.0f} GeV\n" + rf"$\tau_{{32}}$ = {jet.jet_tau32:.2f}"
     axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=10)
 
@@ -109,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="PNG to write; a PDF is written beside it")
     args = parser.parse_args(argv)
     log = start_log("awkward", "uproot", "matplotlib")
-    figure, axes = new_figure(1, args.count, width=4.6, height=4.6, squeeze=False)
+    # the frame of an event is 9 units of eta by 2 pi of phi, that of a jet is square
+    figure, axes = new_figure(1, args.count, width=5.4 if args.events else 4.4, height=4.9, squeeze=False)
     drawn = 0
     if args.events:
         collections = read_events(args.events, args.count)
@@ -126,8 +132,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         add_label(panel, args.label if i == args.count - 1 else "")
         if i >= drawn:
             panel.text(0.5, 0.5, "no more events", transform=panel.transAxes, ha="center")
-    if drawn:
-        axes[0, 0].legend(loc="lower left", fontsize=8)
+    # one legend for all panels: an object may be missing in the first
+    found = {
+        label: handle for panel in axes[0] for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(found) or 1, fontsize=10)
     log.info("%d drawn", drawn)
     save_figure(figure, args.output)
 
