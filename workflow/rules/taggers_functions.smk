@@ -17,15 +17,16 @@ def is_bdt(block: dict) -> bool:
     return block["family"] == "bdt"
 
 
-try:
-    # unknown families and settings are told before any job starts
-    ARCHITECTURES = {
-        name: complete_architecture(block["family"], block["architecture"])
-        for name, block in TAGGERS.items()
-        if not is_bdt(block)
-    }
-except UserError as error:
-    raise WorkflowError(f"taggers.models: {error}") from None
+def architecture_of(name: str) -> dict:
+    """Return the complete architecture of a network; an unknown family or setting is told before any job starts."""
+    block = TAGGERS[name]
+    try:
+        return complete_architecture(block["family"], block["architecture"])
+    except UserError as error:
+        raise WorkflowError(f"taggers.models.{name}: {error}") from None
+
+
+ARCHITECTURES = {name: architecture_of(name) for name in TAGGERS if not is_bdt(TAGGERS[name])}
 
 
 def tagger_features(group: str) -> list[str]:
