@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import pyhf
 import pytest
@@ -11,6 +12,7 @@ from inference_models import two_bins, workspace
 
 from lhcml.common.errors import UserError
 from lhcml.inference import fit_workspace, import_workspace, scan_limit
+from lhcml.inference.minimise import minimise
 from lhcml.inference.read_workspace import make_problem, quiet_pyhf
 
 
@@ -106,7 +108,10 @@ BAD = {
         spoil("observations", 0, "data", value=[56.0, 65.0]), r"channel b: 2 observed bins, 3 expected",
     ),
     "no observation": (spoil("observations", 0, "name", value="z"), r"channel b: no observation"),
-    "unknown observation": (spoil("observations", 0, "name", value="z"), r"observation of unknown channel z"),
+    "unknown observation": (
+        append("observations", value={"name": "z", "data": [1.0]}),
+        r"observation of unknown channel z",
+    ),
     "negative observation": (spoil("observations", 1, "data", 0, value=-3.0), r"channel a, bin 0: negative observed"),
     "nothing expected": (
         spoil("channels", 1, "samples", value=[{"name": "s", "data": [0.0, 5.0], "modifiers": []}]),
@@ -139,9 +144,34 @@ def test_bad_workspace_is_told_before_any_fit(name):
     spec = workspace()
     change(spec)
     with pytest.raises(UserError, match=message) as caught:
-        make_problem(spec, "given.json")
+        make_problem(spec, "given.json", strict=True)
     assert "given.json" in caught.value.cause
     assert caught.value.fix
+
+
+HARMLESS = ("empty template", "variation of an empty bin", "negative variation", "unknown observation")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_given_workspace_may_have_harmless_faults_only(name):
+    change, message = BAD[name]
+    spec = workspace()
+    change(spec)
+    if name in HARMLESS:
+        problem = make_problem(spec, "given.json")
+        assert any(re.search(message, remark) for remark in problem.remarks)
+        assert minimise(problem.likelihood, problem.data).valid
+    else:
+        with pytest.raises(UserError, match=message):
+            make_problem(spec, "given.json")
+
+
+def test_poi_without_any_effect_is_refused():
+    spec = workspace()
+    for channel in spec["channels"]:
+        channel["samples"][0]["data"] = [0.0] * len(channel["samples"][0]["data"])
+    with pytest.raises(UserError, match="'mu' changes no expected event"):
+        make_problem(spec, "given.json")
 
 
 def test_all_faults_are_listed_at_once():

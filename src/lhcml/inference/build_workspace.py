@@ -263,7 +263,7 @@ def write_workspace(
     """Check a workspace as any other and write it with its digest and description."""
     from lhcml.inference.read_workspace import make_problem
 
-    problem = make_problem(workspace, "the workspace built", poi=description["poi"])
+    problem = make_problem(workspace, "the workspace built", poi=description["poi"], strict=True)
     write_json(path, workspace)
     write_text(digest_path, problem.digest + "\n")
     write_json(description_path, {"digest": problem.digest, **description})

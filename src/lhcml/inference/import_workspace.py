@@ -29,12 +29,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info(
         "%s: %d bins, %d parameters, digest %s", args.input, likelihood.bins, len(likelihood.names), problem.digest
     )
+    for remark in problem.remarks:
+        log.warning("%s", remark)
     write_json(args.workspace, spec)
     write_text(args.digest, problem.digest + "\n")
     regions = {name: {"bins": list(range(part.stop - part.start + 1))} for name, part in likelihood.channels.items()}
     description = {
         "digest": problem.digest, "poi": problem.poi, "measurement": problem.measurement, "regions": regions,
-        "source": str(args.input),
+        "source": str(args.input), "remarks": problem.remarks,
     }  # fmt: skip
     write_json(args.description, description)
 

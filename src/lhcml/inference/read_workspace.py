@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Problem:
         SHA-256 of the workspace by `pyhf.utils.digest`.
     measurement : str
         Name of the pyhf measurement in use.
+    remarks : list of str
+        Harmless faults of the model.
     """
 
     likelihood: Likelihood
@@ -48,6 +50,7 @@ class Problem:
     poi: str
     digest: str
     measurement: str
+    remarks: list[str] = field(default_factory=list)
 
 
 def read_problem(path: str | Path, measurement: str | None = None, poi: str | None = None) -> Problem:
@@ -70,10 +73,15 @@ def read_problem(path: str | Path, measurement: str | None = None, poi: str | No
     return make_problem(read_json(path), str(path), measurement, poi)
 
 
-def make_problem(spec: Any, where: str, measurement: str | None = None, poi: str | None = None) -> Problem:
-    """Check and compile a workspace; as `read_problem`, with the JSON already read from `where`."""
+def make_problem(
+    spec: Any, where: str, measurement: str | None = None, poi: str | None = None, strict: bool = False
+) -> Problem:
+    """Check and compile a workspace; as `read_problem`, with the JSON already read from `where`.
+
+    With `strict`, faults that are harmless to the likelihood are errors too.
+    """
     validate_schema(spec, where)
-    check_workspace(spec, where)
+    remarks = check_workspace(spec, where, strict)
     chosen = choose_measurement(spec, where, measurement, poi)
     name = poi or chosen["config"]["poi"]
     with quiet_pyhf():
@@ -87,7 +95,13 @@ def make_problem(spec: Any, where: str, measurement: str | None = None, poi: str
         data = np.asarray(workspace.data(model), float)
     require_poi(model.config, name, where)
     model.config.set_poi(name)
-    return Problem(compile_likelihood(model), data, name, pyhf.utils.digest(spec), chosen["name"])
+    likelihood = compile_likelihood(model)
+    if not likelihood.cell_slopes(likelihood.start)[:, likelihood.poi].any():
+        raise UserError(
+            f"{where}: the parameter of interest {name!r} changes no expected event: its samples are empty",
+            "give its samples events (a patch of the signal may be missing), or name another with the key `poi`",
+        )
+    return Problem(likelihood, data, name, pyhf.utils.digest(spec), chosen["name"], remarks)
 
 
 @contextmanager
