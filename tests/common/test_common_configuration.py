@@ -93,6 +93,13 @@ def test_a_wrong_type_names_key_value_and_meaning(config: dict[str, Any]) -> Non
     assert "channels.toptag.datasets.top.events: 'many' is not of type 'integer'" in error_of(config)
 
 
+def test_a_key_that_does_not_go_with_others_is_named(config: dict[str, Any]) -> None:
+    config["inference"]["measurements"]["boosted_top"]["workspace"] = "some.json"
+    assert "inference.measurements.boosted_top.channel: this key does not go with the others of its block" in error_of(
+        config
+    )
+
+
 def test_a_missing_key_is_named(config: dict[str, Any]) -> None:
     del config["seed"]
     assert "'seed' is a required property" in error_of(config)

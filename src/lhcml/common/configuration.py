@@ -74,7 +74,9 @@ def describe_error(error: Any) -> str:
         for part in error.context:
             branches.setdefault(part.schema_path[0], []).append(part)
         return "\n  ".join(describe_error(part) for part in min(branches.values(), key=len))
-    expected = error.schema.get("description", "") if isinstance(error.schema, Mapping) else ""
+    expected = error.schema.get("description", "")
+    if error.validator == "not" and not error.validator_value:
+        return f"{where}: this key does not go with the others of its block ({expected})"
     meaning = f" ({expected.split(chr(10))[0].strip()})" if expected else ""
     return f"{where or 'configuration'}: {error.message}{meaning}"
 
