@@ -21,6 +21,9 @@ _LAST_EVOLUTION_STAGE = 3
 # How much farther from the axis than the radius a decay quark of a top may be at this stage.
 _MARGIN = 0.2
 
+# A jet with this share of the least pT may still become the leading one.
+_SECOND = 0.9
+
 Momentum = tuple[float, float, float, float]
 
 
@@ -38,8 +41,8 @@ def distance(one: tuple[float, float, float], other: tuple[float, float, float])
     return math.hypot(one[1] - other[1], min(phi, 2 * math.pi - phi))
 
 
-def leading_jet(momenta: list[Momentum], radius: float) -> tuple[float, float, float]:
-    """Return pT in GeV, rapidity and phi of the leading anti-kT jet of a few partons.
+def parton_jets(momenta: list[Momentum], radius: float) -> list[tuple[float, float, float]]:
+    """Return pT in GeV, rapidity and phi of the anti-kT jets of a few partons, by descending pT.
 
     Parameters
     ----------
@@ -49,7 +52,7 @@ def leading_jet(momenta: list[Momentum], radius: float) -> tuple[float, float, f
         Jet radius.
     """
     partons = [(momentum, direction(momentum)) for momentum in momenta]
-    leading = (0.0, 0.0, 0.0)
+    jets = []
     while partons:
         smallest, first, second = math.inf, 0, -1
         for i, (_, one) in enumerate(partons):
@@ -63,11 +66,11 @@ def leading_jet(momenta: list[Momentum], radius: float) -> tuple[float, float, f
                     smallest, first, second = measure, i, j
         momentum, jet = partons.pop(first)
         if second < 0:
-            leading = max(leading, jet)
+            jets.append(jet)
         else:
             px, py, pz, energy = (a + b for a, b in zip(momentum, partons.pop(second)[0], strict=True))
             partons.append(((px, py, pz, energy), direction((px, py, pz, energy))))
-    return leading
+    return sorted(jets, reverse=True)
 
 
 def _momentum(particle: Any) -> Momentum:
@@ -126,7 +129,7 @@ def make_jet_veto(module: Any, pythia: Any, low: float, high: float, radius: flo
     radius : float
         Jet radius.
     merged_top : bool
-        The jet must hold the three decay quarks of a top.
+        A jet of nearly this pT must hold the three decay quarks of a top.
     """
 
     class JetVeto(module.UserHooks):  # type: ignore[misc]
@@ -149,9 +152,14 @@ def make_jet_veto(module: Any, pythia: Any, low: float, high: float, radius: flo
             # momentum balance: no jet has more than half of the sum
             if total < 2 * low:
                 return True
-            jet = leading_jet(momenta, radius)
-            if not low < jet[0] < high:
+            jets = parton_jets(momenta, radius)
+            if not low < jets[0][0] < high:
                 return True
-            return merged_top and not has_merged_top(module, pythia.process, event, jet, radius + _MARGIN)
+            # the second jet may become the leading one: a pair of tops is almost balanced
+            return merged_top and not any(
+                has_merged_top(module, pythia.process, event, jet, radius + _MARGIN)
+                for jet in jets
+                if jet[0] > _SECOND * low
+            )
 
     return JetVeto()
