@@ -54,10 +54,10 @@ def draw_scores(
         error = mean / np.sqrt(np.maximum(counts.mean(axis=0), 1))
         axes.errorbar(centres, mean, yerr=error, color=colour, marker="o", markersize=3, linewidth=1, linestyle="none",
                       label=f"{group}, training")  # fmt: skip
-    axes.set(yscale="log", xlim=(0, 1), xlabel=f"{label} score", ylabel="jets / 0.025, normalised to density")
+    axes.set(yscale="log", xlim=(0, 1), xlabel=f"{label} score", ylabel="probability density of jets")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * 8)
-    axes.legend(ncols=2, loc="upper center")
+    axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0.97))
     add_label(axes, right)
     return figure
 
@@ -77,8 +77,11 @@ def draw_history(metas: Sequence[Mapping[str, Any]], label: str, right: str) -> 
         lower.plot(step, [row["validation_auc"] for row in meta["history"]], color=COLOURS[4], label=names[3], **style)
         lower.plot(best[unit], best["validation_auc"], "o", color=COLOURS[6], markersize=5)
     seeds = f"{len(metas)} seeds" if len(metas) > 1 else "1 seed"
-    upper.set_ylabel("cross entropy, equal classes")
-    upper.legend(title=f"{label}, {seeds}")
+    upper.set(ylabel="cross entropy, equal classes", yscale="log")
+    upper.yaxis.set_major_formatter("{x:g}")
+    upper.yaxis.set_minor_formatter("{x:g}")
+    upper.tick_params(axis="y", which="minor", labelsize=9)
+    upper.legend(title=f"{label}, {seeds}", loc="upper right", bbox_to_anchor=(0.98, 0.97))
     lower.set(xlabel=unit, ylabel="AUC on validation jets")
     if unit == "epoch":
         lower.xaxis.get_major_locator().set_params(integer=True)
