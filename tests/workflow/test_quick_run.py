@@ -88,7 +88,7 @@ def test_a_killed_run_resumes_on_one_core_to_identical_results(
     process = other.start("--cores", "1", *QUICK)
     skims = other.folder / "results/skim/toptag"
     deadline = time.monotonic() + 600
-    # killed when the first skims are there and others are being made; a file in the making has a name with a dot in front
+    # killed when the first skims are there and others are being made (their names start with a dot)
     while len(list(skims.rglob("[0-9]*.root"))) < 2 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGKILL)
