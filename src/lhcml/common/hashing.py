@@ -17,16 +17,16 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def hash_events(run: Any, block: Any, event: Any) -> NDArray[np.uint64]:
-    """Return a 64-bit hash of (run, luminosity block, event), shape of the inputs.
+def hash_events(*identity: Any) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of what identifies events, shape of the inputs.
 
     Parameters
     ----------
-    run, block, event : integer arrays of one shape
+    *identity : integer arrays of one shape
         NanoAOD's `run`, `luminosityBlock`, `event`.
     """
-    key = np.zeros(np.shape(event), np.uint64)
-    for part in (run, block, event):
+    key = np.zeros(np.shape(identity[0]), np.uint64)
+    for part in identity:
         key = mix((key ^ np.asarray(part).astype(np.uint64)) + GOLDEN)
     return key
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lhcml.common.hashing import GOLDEN, hash_events, mix, to_uniform
 from lhcml.skim.jagged import Floats, Integers, pairs, starts
 
 KINEMATIC_SHIFTS = ("jesUp", "jesDown", "jerUp", "jerDown")
@@ -36,13 +37,6 @@ def delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
     return np.hypot(eta1 - eta2, delta_phi(phi1, phi2))
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit integers (finaliser of SplitMix64, Steele, Lea, Flood 2014); wrap-around is meant."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
 def hashed_normal(identity: Sequence[NDArray[np.integer[Any]]], numbers: Integers) -> Floats:
     """Return a standard normal number for each jet, a function of event identity and position of the jet only.
 
@@ -58,17 +52,11 @@ def hashed_normal(identity: Sequence[NDArray[np.integer[Any]]], numbers: Integer
     ndarray
         Shape (jets,), all events together; two hashes through the Box-Muller transform.
     """
-    step = np.uint64(0x9E3779B97F4A7C15)
-    key: NDArray[np.uint64] = np.zeros(len(numbers), np.uint64)
-    for part in identity:
-        key = _mix((key ^ part.astype(np.uint64)) + step)
+    key = hash_events(*identity)
     position = np.arange(int(numbers.sum())) - np.repeat(starts(numbers), numbers)
-    seed = np.repeat(key, numbers) + (position.astype(np.uint64) + np.uint64(1)) * step
-    # 53 bits; 1 - u is in (0, 1], so that the logarithm is finite
-    uniform = [
-        (bits >> np.uint64(11)).astype(float) * 2.0**-53
-        for bits in (_mix(seed), _mix(seed ^ np.uint64(0xD1B54A32D192ED03)))
-    ]
+    seed = np.repeat(key, numbers) + (position.astype(np.uint64) + np.uint64(1)) * GOLDEN
+    uniform = [to_uniform(mix(seed)), to_uniform(mix(seed ^ np.uint64(0xD1B54A32D192ED03)))]
+    # 1 - u is in (0, 1], so that the logarithm is finite
     normal: Floats = np.sqrt(-2 * np.log(1 - uniform[0])) * np.cos(2 * np.pi * uniform[1])
     return normal
 
