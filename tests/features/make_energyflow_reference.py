@@ -3,8 +3,8 @@
 EnergyFlow needs NumPy < 2 and cannot share an environment with the workflow, so its numbers are kept beside the tests.
 To make them again:
 
-  python -m venv /tmp/energyflow && /tmp/energyflow/bin/pip install "energyflow==1.4.*" "numpy<2"
-  /tmp/energyflow/bin/python tests/features/make_energyflow_reference.py tests/features/energyflow_reference.json
+  python -m venv energyflow-env && energyflow-env/bin/pip install "energyflow==1.4.*" "numpy<2"
+  energyflow-env/bin/python tests/features/make_energyflow_reference.py tests/features/energyflow_reference.json
 """
 
 import json
