@@ -62,7 +62,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     packed = PackedJets(read_jets(args.features))
-    model = build_model(ARCHITECTURE, torch.zeros(3), torch.ones(3))
+    model = build_model(ARCHITECTURE, INPUTS, torch.zeros(3), torch.ones(3))
     optimiser = torch.optim.AdamW(model.parameters())
     chosen = [torch.randint(len(packed), (args.batch_size,)) for _ in range(args.steps)]
     labels = torch.randint(2, (args.batch_size,))

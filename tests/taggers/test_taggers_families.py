@@ -12,7 +12,7 @@ from toy_jets import write_toy
 
 from lhcml.common.errors import UserError
 from lhcml.taggers import families
-from lhcml.taggers.families import complete_architecture, default_architecture
+from lhcml.taggers.families import complete_architecture, default_inputs, input_positions
 
 # What a user writes to add a family: one file
 CLOUD = '''
@@ -23,6 +23,7 @@ import torch
 from lhcml.taggers.packing import segment_sum
 
 ARCHITECTURE = {"width": 8, "dropout": 0.1}
+INPUTS = ["part_deta", "part_dphi"]
 
 
 class Mean(torch.nn.Module):
@@ -39,13 +40,14 @@ class Mean(torch.nn.Module):
         return self.layers(total / batch.lengths.clamp(min=1)[:, None])
 
 
-def build_model(architecture, mean, scale):
+def build_model(architecture, inputs, mean, scale):
     return Mean(architecture["width"], architecture["dropout"], mean, scale)
 '''
 
 
 def test_defaults_are_read_and_completed():
-    assert default_architecture("pfn") == {"phi": [100, 100, 256], "f": [100, 100, 100]}
+    assert complete_architecture("pfn", {}) == {"phi": [100, 100, 256], "f": [100, 100, 100]}
+    assert default_inputs("pfn") == ["part_log_pt_rel", "aligned_deta", "aligned_dphi"]
     assert complete_architecture("pfn", {"f": [7]}) == {"phi": [100, 100, 256], "f": [7]}
 
 
@@ -97,3 +99,9 @@ def test_a_new_family_is_one_file(tmp_path):
     wrong = run("train_network", *files, "--config", json.dumps(config | {"architecture": {"width": 2.5}}))
     assert wrong.returncode == 1
     assert "give an integer, as 8" in wrong.stderr
+
+
+def test_a_family_finds_its_inputs_by_name():
+    assert input_positions(["part_pt", "part_deta", "part_dphi"], ["part_dphi", "part_pt"], "cnn") == [2, 0]
+    with pytest.raises(UserError, match="family cnn needs part_eta"):
+        input_positions(["part_pt"], ["part_pt", "part_eta"], "cnn")

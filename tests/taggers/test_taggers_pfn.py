@@ -21,7 +21,9 @@ def random_jets(lengths, seed=0):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(3)
-    return build_model({"phi": [20, 30], "f": [20, 20]}, torch.tensor([0.1, 0.2, 0.3]), torch.tensor([1.0, 2.0, 0.5]))
+    return build_model(
+        {"phi": [20, 30], "f": [20, 20]}, [], torch.tensor([0.1, 0.2, 0.3]), torch.tensor([1.0, 2.0, 0.5])
+    )
 
 
 def padded(model, jets):
@@ -86,7 +88,7 @@ def test_only_empty_jets(model):
 
 def test_gradient_agrees_with_finite_differences():
     torch.manual_seed(0)
-    model = build_model({"phi": [6, 5], "f": [4]}, torch.zeros(3), torch.ones(3)).double()
+    model = build_model({"phi": [6, 5], "f": [4]}, [], torch.zeros(3), torch.ones(3)).double()
     packed = PackedJets(random_jets([3, 0, 2]))
     packed.values = packed.values.double()
     batch = packed.take(torch.arange(3))

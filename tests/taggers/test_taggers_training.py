@@ -292,6 +292,6 @@ def test_damaged_or_foreign_weights(toys, trained, tmp_path):
 
 
 def test_published_size():
-    model = build_model({"phi": [100, 100, 256], "f": [100, 100, 100]}, torch.zeros(3), torch.ones(3))
+    model = build_model({"phi": [100, 100, 256], "f": [100, 100, 100]}, [], torch.zeros(3), torch.ones(3))
     # 82k in arXiv:1902.09914: (3+1)100 + 101 100 + 101 256 + 257 100 + 101 100 + 101 100 + 101 2
     assert sum(tensor.numel() for tensor in model.parameters()) == 82_458

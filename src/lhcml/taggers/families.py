@@ -1,14 +1,15 @@
 """Network families: one module each in `lhcml.taggers.models`, found by its name.
 
-A family module holds `ARCHITECTURE`, a literal dictionary of its settings with their defaults, and
-`build_model(architecture, mean, scale)`. Nothing else has to be edited to add one.
+A family module holds `ARCHITECTURE`, a literal dictionary of its settings with their defaults (the published ones),
+`INPUTS`, a literal list of the inputs it takes if the configuration names none, and
+`build_model(architecture, inputs, mean, scale)`. Nothing else has to be edited to add one.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,22 +40,30 @@ def family_module(family: str) -> str:
     return f"lhcml.taggers.models.{family}"
 
 
-def default_architecture(family: str) -> dict[str, Any]:
-    """Return `ARCHITECTURE` of a family, read without importing the module (and so without torch).
+def literal(family: str, name: str) -> Any:
+    """Return a literal of a family's module, read without importing it (and so without torch).
 
     Raises
     ------
     UserError
-        If the family is unknown or its module lacks a literal `ARCHITECTURE`.
+        If the family is unknown or its module lacks the literal.
     """
     path = MODELS / f"{family_module(family).rpartition('.')[2]}.py"
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
-        if node_value(node) and any(isinstance(t, ast.Name) and t.id == "ARCHITECTURE" for t in targets):
-            return dict(ast.literal_eval(node_value(node)))
-    raise UserError(f"{path} has no ARCHITECTURE", "define it as a literal dictionary: setting -> default value")
+        if node_value(node) and any(isinstance(t, ast.Name) and t.id == name for t in targets):
+            return ast.literal_eval(node_value(node))
+    raise UserError(
+        f"{path} has no {name}",
+        "define ARCHITECTURE as a literal dictionary (setting -> default value) and INPUTS as a literal list of inputs",
+    )
+
+
+def default_inputs(family: str) -> list[str]:
+    """Return `INPUTS` of a family: the inputs it takes if the configuration names none."""
+    return list(literal(family, "INPUTS"))
 
 
 def node_value(node: ast.stmt) -> Any:
@@ -70,7 +79,7 @@ def complete_architecture(family: str, given: Mapping[str, Any]) -> dict[str, An
     UserError
         If a setting is unknown or of another type than its default.
     """
-    default = default_architecture(family)
+    default = dict(literal(family, "ARCHITECTURE"))
     for key, value in given.items():
         if key not in default:
             raise UserError(f"architecture has no {key!r} in family {family}", f"choose among {', '.join(default)}")
@@ -83,8 +92,25 @@ def complete_architecture(family: str, given: Mapping[str, Any]) -> dict[str, An
     return default | dict(given)
 
 
+def input_positions(inputs: Sequence[str], needed: Sequence[str], family: str) -> list[int]:
+    """Return where the inputs are that a family needs by name.
+
+    Raises
+    ------
+    UserError
+        If one is not among the inputs.
+    """
+    missing = [name for name in needed if name not in inputs]
+    if missing:
+        raise UserError(
+            f"family {family} needs {', '.join(missing)} among its inputs",
+            "add them to `inputs:`, or leave `inputs:` out",
+        )
+    return [list(inputs).index(name) for name in needed]
+
+
 def build_network(
-    family: str, architecture: Mapping[str, Any], mean: torch.Tensor, scale: torch.Tensor
+    family: str, architecture: Mapping[str, Any], inputs: Sequence[str], mean: torch.Tensor, scale: torch.Tensor
 ) -> torch.nn.Module:
     """Build a network of a family.
 
@@ -94,6 +120,8 @@ def build_network(
         Name of the module.
     architecture : mapping
         Complete settings.
+    inputs : sequence of str
+        Names of the columns of `Batch.values`, in order.
     mean, scale : torch.Tensor, shape (inputs,)
         Mean and standard deviation of each input over the training sample.
 
@@ -102,5 +130,7 @@ def build_network(
     torch.nn.Module
         Maps a `Batch` to two logits a jet (background, signal), shape (jets, 2).
     """
-    model: torch.nn.Module = importlib.import_module(family_module(family)).build_model(architecture, mean, scale)
+    model: torch.nn.Module = importlib.import_module(family_module(family)).build_model(
+        architecture, inputs, mean, scale
+    )
     return model

@@ -13,19 +13,9 @@ from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_parquet, require_finite
-from lhcml.taggers.alignment import align
+from lhcml.taggers.inputs import columns_of, computed_inputs
 
 SIGNAL, BACKGROUND = 1, 0
-# Inputs computed here from feature columns; see `align`
-ALIGNED = ("aligned_deta", "aligned_dphi")
-ALIGNED_FROM = ("part_pt", "part_deta", "part_dphi")
-
-
-def columns_of(inputs: Sequence[str]) -> list[str]:
-    """Return the feature columns to read for inputs: themselves, and what aligned coordinates are computed from."""
-    plain = [name for name in inputs if name not in ALIGNED]
-    needed = ALIGNED_FROM if len(plain) < len(inputs) else ()
-    return list(dict.fromkeys([*plain, *needed]))
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ def pack(table: Any, inputs: Sequence[str], where: str) -> Jets:
     table : awkward.Array
         Records with `columns_of(inputs)`, all flat or all jagged with the same multiplicity.
     inputs : sequence of str
-        Columns, in order, or `ALIGNED` coordinates.
+        Feature columns or what `lhcml.taggers.inputs` computes from them, in order.
     where : str
         Name of the file, for messages.
 
@@ -116,9 +106,7 @@ def pack(table: Any, inputs: Sequence[str], where: str) -> Jets:
             raise UserError(f"column {name} in {where} is of type {values.dtype}", "choose columns of numbers")
         flat[name] = values.astype(np.float32)
         require_finite(f"column {name}", flat[name], where)
-    if any(name in ALIGNED for name in inputs):
-        pt, deta, dphi = (flat[name] for name in ALIGNED_FROM)
-        flat |= dict(zip(ALIGNED, align(pt, deta, dphi, lengths), strict=True))
+    flat |= computed_inputs(inputs, flat, lengths)
     packed: NDArray[np.float32] = np.empty((int(lengths.sum()), len(inputs)), dtype=np.float32)
     for position, name in enumerate(inputs):
         packed[:, position] = flat[name]

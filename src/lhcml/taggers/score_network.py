@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.use_deterministic_algorithms(True)
     meta = read_json(args.meta)
     mean, scale = (torch.tensor(meta["scaling"][name]) for name in ("mean", "scale"))
-    model = build_network(meta["family"], meta["settings"]["architecture"], mean, scale)
+    model = build_network(meta["family"], meta["settings"]["architecture"], meta["inputs"], mean, scale)
     try:
         model.load_state_dict(load_file(args.model))
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from lhcml.common.cli import Progress
 from lhcml.common.files import read_parquet, require_finite, write_parquet
-from lhcml.taggers.jets import Jets, columns_of, pack
+from lhcml.taggers.inputs import columns_of
+from lhcml.taggers.jets import Jets, pack
 
 # What tells a jet apart, carried over from the features in the same order
 KEYS = ("run", "luminosityBlock", "event", "jet_rank", "split")

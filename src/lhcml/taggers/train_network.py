@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     train, validation = (read_split(files, config["inputs"], split) for split in ("train", "validation"))
     log.info("jets for training: %s; for validation: %s", train.count(), validation.count())
     mean, scale = standardisation(train.jets)
-    model = build_network(config["family"], architecture, torch.tensor(mean), torch.tensor(scale))
+    model = build_network(config["family"], architecture, config["inputs"], torch.tensor(mean), torch.tensor(scale))
     parameters = sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
     log.info("%s with %d parameters", config["family"], parameters)
 

@@ -17,6 +17,8 @@ from lhcml.taggers.packing import Batch, segment_sum
 
 # Widths of the layers of Phi, applied to each constituent, and of F, applied to the sum over a jet's constituents
 ARCHITECTURE = {"phi": [100, 100, 256], "f": [100, 100, 100]}
+# Aligned: centred, rotated and mirrored, so that a small sample need not teach that orientation is without meaning
+INPUTS = ["part_log_pt_rel", "aligned_deta", "aligned_dphi"]
 
 
 def dense(widths: Sequence[int]) -> list[nn.Module]:
@@ -56,6 +58,8 @@ class ParticleFlowNetwork(nn.Module):
         return logits
 
 
-def build_model(architecture: Mapping[str, Any], mean: torch.Tensor, scale: torch.Tensor) -> nn.Module:
+def build_model(
+    architecture: Mapping[str, Any], inputs: Sequence[str], mean: torch.Tensor, scale: torch.Tensor
+) -> nn.Module:
     """Build the network of a configuration block."""
     return ParticleFlowNetwork(architecture["phi"], architecture["f"], mean, scale)
