@@ -37,8 +37,9 @@ def rule_reference() -> str:
     """Return the page of all rules."""
     parts = ["# Rules\n\nGenerated from the docstrings of the rules by `make docs`.\n"]
     for stage in STAGES:
-        path = ROOT / f"workflow/rules/{stage}.smk"
-        parts += [f"## {stage}\n", *rule_pages(path.read_text(encoding="utf-8"))]
+        # a stage may keep its rules in several files: taggers.smk, taggers_evaluation.smk
+        files = sorted((ROOT / "workflow/rules").glob(f"{stage}*.smk"))
+        parts += [f"## {stage}\n", *(page for path in files for page in rule_pages(path.read_text(encoding="utf-8")))]
     return "\n".join(parts)
 
 

@@ -1,0 +1,208 @@
+# Figures of merit of taggers, their comparison with each other and with published ones, figures.
+
+
+rule compute_metrics:
+    """Compute AUC, accuracy and background rejection of one training on the test split.
+
+    Definitions of arXiv:1902.09914, with bootstrap and statistical errors; see docs/taggers.md.
+    Wildcards: {tagger} a tagger, {seed} its seed.
+    """
+    input:
+        signal=tagger_scores("signal"),
+        background=tagger_scores("background"),
+        code=sources("lhcml.taggers.compute_metrics"),
+    output:
+        metrics="results/taggers/{tagger}/{seed}/metrics.json",
+    log:
+        "results/logs/taggers/compute_metrics/{tagger}_{seed}.log",
+    benchmark:
+        "results/benchmarks/taggers/compute_metrics/{tagger}_{seed}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(500, 10),
+        runtime=30,
+    params:
+        replicas=config["taggers"]["bootstrap"],
+        # the same replicas for all taggers and seeds, so that their differences are not the bootstrap's
+        seed=derive_seed(config["seed"], "compute_metrics"),
+    shell:
+        "python -m lhcml.taggers.compute_metrics --signal {input.signal:q} --background {input.background:q} --split test "
+        "--replicas {params.replicas} --seed {params.seed} --output {output.metrics:q} > {log:q} 2>&1"
+
+
+rule compare_taggers:
+    """Compare all taggers with each other and with published ones.
+
+    One entry a tagger, means over seeds with spread and bootstrap error; as JSON, CSV and LaTeX. The published values and
+    their sources are in src/lhcml/taggers/published.json.
+    """
+    input:
+        metrics=expand(all_seeds("results/taggers/{tagger}/{seed}/metrics.json"), tagger=TAGGERS),
+        meta=expand(
+            all_seeds("results/taggers/{tagger}/{seed}/model.meta.json"),
+            tagger=TAGGERS,
+        ),
+        published=os.path.relpath(ROOT / "src/lhcml/taggers/published.json"),
+        code=sources("lhcml.taggers.compare_taggers"),
+    output:
+        json="results/taggers/comparison.json",
+        csv=report(
+            "results/taggers/comparison.csv",
+            caption="../report/taggers/comparison.rst",
+            category="Taggers",
+            labels={"shows": "comparison table", "tagger": "all"},
+        ),
+        latex="results/taggers/comparison.tex",
+    log:
+        "results/logs/taggers/compare_taggers/all.log",
+    benchmark:
+        "results/benchmarks/taggers/compare_taggers/all.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(500),
+        runtime=10,
+    params:
+        config=as_json(
+            {
+                name: {key: block[key] for key in ("label", "published") if key in block}
+                for name, block in TAGGERS.items()
+            }
+        ),
+    shell:
+        "python -m lhcml.taggers.compare_taggers --metrics {input.metrics:q} --meta {input.meta:q} "
+        "--published {input.published:q} --config {params.config:q} --json {output.json:q} --csv {output.csv:q} "
+        "--latex {output.latex:q} > {log:q} 2>&1"
+
+
+rule plot_taggers:
+    """Draw the ROC curves of all taggers beside published working points.
+
+    Background rejection against signal efficiency on the test split: median and range over seeds.
+    """
+    input:
+        scores=expand(
+            all_seeds("results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet"),
+            tagger=TAGGERS,
+            dataset=config["taggers"]["signal"] + config["taggers"]["background"],
+        ),
+        comparison="results/taggers/comparison.json",
+        code=sources("lhcml.taggers.plot_taggers"),
+    output:
+        png=report(
+            "results/taggers/plots/roc.png",
+            caption="../report/taggers/roc.rst",
+            category="Taggers",
+            labels={"shows": "ROC curves", "tagger": "all"},
+        ),
+        pdf="results/taggers/plots/roc.pdf",
+    log:
+        "results/logs/taggers/plot_taggers/all.log",
+    benchmark:
+        "results/benchmarks/taggers/plot_taggers/all.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(700, 10),
+        runtime=10,
+    params:
+        config=as_json(
+            {
+                "taggers": {name: tagger_label(name) for name in TAGGERS},
+                "seeds": config["taggers"]["seeds"],
+                "signal": config["taggers"]["signal"],
+                "background": config["taggers"]["background"],
+                "label": energy_label() if TAGGERS else "",
+            }
+        ),
+    shell:
+        "python -m lhcml.taggers.plot_taggers --folder results/taggers --comparison {input.comparison:q} "
+        "--config {params.config:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_tagger:
+    """Draw one tagger: scores of both classes on test and training jets, loss and AUC during the training.
+
+    Wildcards: {tagger} a tagger of the configuration.
+    """
+    input:
+        signal=all_seeds(tagger_scores("signal")),
+        background=all_seeds(tagger_scores("background")),
+        meta=all_seeds("results/taggers/{tagger}/{seed}/model.meta.json"),
+        code=sources("lhcml.taggers.plot_tagger"),
+    output:
+        scores=report(
+            "results/taggers/plots/{tagger}_scores.png",
+            caption="../report/taggers/scores.rst",
+            category="Taggers",
+            labels={"shows": "scores", "tagger": "{tagger}"},
+        ),
+        scores_pdf="results/taggers/plots/{tagger}_scores.pdf",
+        history=report(
+            "results/taggers/plots/{tagger}_history.png",
+            caption="../report/taggers/history.rst",
+            category="Taggers",
+            labels={"shows": "training history", "tagger": "{tagger}"},
+        ),
+        history_pdf="results/taggers/plots/{tagger}_history.pdf",
+    log:
+        "results/logs/taggers/plot_tagger/{tagger}.log",
+    benchmark:
+        "results/benchmarks/taggers/plot_tagger/{tagger}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(700, 10),
+        runtime=10,
+    params:
+        seeds=config["taggers"]["seeds"],
+        signal=config["taggers"]["signal"],
+        background=config["taggers"]["background"],
+        label=lambda wildcards: tagger_label(wildcards.tagger),
+        right=lambda wildcards: energy_label(),
+    shell:
+        "python -m lhcml.taggers.plot_tagger --folder results/taggers/{wildcards.tagger:q} --seeds {params.seeds} "
+        "--signal {params.signal:q} --background {params.background:q} --label={params.label:q} --right={params.right:q} "
+        "--scores {output.scores:q} --history {output.history:q} > {log:q} 2>&1"
+
+
+rule plot_importance:
+    """Draw the importance of the features of boosted trees.
+
+    Share of each feature in the total gain: mean and range over seeds.
+    Wildcards: {tagger} a tagger of family bdt.
+    """
+    input:
+        meta=all_seeds("results/taggers/{tagger}/{seed}/model.meta.json"),
+        code=sources("lhcml.taggers.plot_importance"),
+    output:
+        png=report(
+            "results/taggers/plots/{tagger}_importance.png",
+            caption="../report/taggers/importance.rst",
+            category="Taggers",
+            labels={"shows": "feature importance", "tagger": "{tagger}"},
+        ),
+        pdf="results/taggers/plots/{tagger}_importance.pdf",
+    log:
+        "results/logs/taggers/plot_importance/{tagger}.log",
+    benchmark:
+        "results/benchmarks/taggers/plot_importance/{tagger}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(is_bdt),
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(500),
+        runtime=10,
+    params:
+        label=lambda wildcards: tagger_label(wildcards.tagger),
+        right=lambda wildcards: energy_label(),
+    shell:
+        "python -m lhcml.taggers.plot_importance --meta {input.meta:q} --label={params.label:q} --right={params.right:q} "
+        "--output {output.png:q} > {log:q} 2>&1"
