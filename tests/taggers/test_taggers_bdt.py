@@ -92,12 +92,12 @@ def test_random_labels_are_not_learned(tmp_path):
     assert history[booster.num_boosted_rounds() - 1]["validation_auc"] == pytest.approx(0.5, abs=0.08)
 
 
-def test_split_reads_what_it_says(toys):
+def test_split_reads_what_it_says(toys, tmp_path):
     files = {SIGNAL: toys["signal"], BACKGROUND: toys["background"]}
-    sizes = [len(read_split(files, HIGH_LEVEL, split).labels) for split in ("train", "validation", "test")]
+    sizes = [len(read_split(files, HIGH_LEVEL, split, tmp_path).labels) for split in ("train", "validation", "test")]
     assert sum(sizes) == 4000
     table = toy_table("top", 1500, 1)
-    chosen = read_split(files, ["jet_mass"], "test")
+    chosen = read_split(files, ["jet_mass"], "test", tmp_path)
     expected = table["jet_mass"][table["split"] == "test"].astype(np.float32)
     np.testing.assert_array_equal(chosen.jets.values[chosen.labels == 1, 0], expected)
 

@@ -73,6 +73,7 @@ def test_a_new_family_is_one_file(tmp_path):
         "epochs": 6,
         "patience": 6,
         "gradient_clip": 0,
+        "precision": "float32",
     }
     config = {"family": "meancloud", "inputs": ["part_deta", "part_dphi"], "architecture": {}, "training": training}
     model, meta = tmp_path / "model.safetensors", tmp_path / "model.meta.json"

@@ -22,7 +22,7 @@ from lhcml.taggers.training import Training, learning_rate, load_checkpoint
 
 TRAINING = {
     "optimiser": "adamw", "learning_rate": 0.002, "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.1,
-    "batch_size": 64, "epochs": 4, "patience": 4, "gradient_clip": 1.0,
+    "batch_size": 64, "epochs": 4, "patience": 4, "gradient_clip": 1.0, "precision": "float32",
 }  # fmt: skip
 CONFIG = {
     "family": "pfn",

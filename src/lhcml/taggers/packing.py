@@ -1,8 +1,8 @@
 """Batches of jets for torch, packed: no padding, each row knows its jet.
 
-Most layers act on rows and need no more. Where a network compares the constituents of a jet with each other, `to_padded`
-gives a dense tensor as long as the longest jet of the batch, and `in_buckets` calls it on groups of jets of similar
-length, so that little of it is padding.
+Most layers act on rows and need no more. Where a network compares the constituents of a jet with each other,
+`to_padded` gives a dense tensor as long as the longest jet of the batch, and `in_buckets` calls it on groups of jets of
+similar length, so that little of it is padding.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ class Batch:
         """Return the batch on a device."""
         if self.values.device == device:
             return self
-        moved = (
-            tensor.to(device, non_blocking=True) for tensor in (self.values, self.lengths, self.jet, self.position)
+        return Batch(
+            self.values.to(device), self.lengths.to(device), self.jet.to(device), self.position.to(device), self.longest
         )
-        return Batch(*moved, self.longest)
 
 
 def make_batch(values: torch.Tensor, lengths: torch.Tensor) -> Batch:

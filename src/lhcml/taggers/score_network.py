@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--meta", type=Path, required=True, help="their description, JSON")
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature files of all chunks, in order")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--gpus", type=int, default=0, help="1: use the GPU (default: 0)")
     parser.add_argument("--output", type=Path, required=True, help="scores, Parquet")
     args = parser.parse_args(argv)
     log = start_log("torch", "numpy")
@@ -31,10 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from safetensors.torch import load_file
 
     from lhcml.taggers.packing import PackedJets
-    from lhcml.taggers.training import predict
+    from lhcml.taggers.training import choose_device, predict
 
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True)
+    device = choose_device(args.gpus)
     meta = read_json(args.meta)
     mean, scale = (torch.tensor(meta["scaling"][name]) for name in ("mean", "scale"))
     model = build_network(meta["family"], meta["settings"]["architecture"], meta["inputs"], mean, scale)
@@ -43,8 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"cannot use {args.model} as {meta['family']}: {error}", "delete it and train again") from error
 
+    model.to(device)
+
     def score(jets: Jets) -> NDArray[np.float64]:
-        return sigmoid(predict(model, PackedJets(jets)))
+        return sigmoid(predict(model, PackedJets(jets), device))
 
     log.info("scored %d jets", score_files(args.features, meta["inputs"], score, args.output))
 

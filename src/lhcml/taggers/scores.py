@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhcml.common.cli import Progress
-from lhcml.common.files import read_parquet, require_finite, write_parquet
+from lhcml.common.files import require_finite, write_parquet
 from lhcml.taggers.inputs import columns_of
-from lhcml.taggers.jets import Jets, pack
+from lhcml.taggers.jets import Jets, pack, read_batches
 
 # What tells a jet apart, carried over from the features in the same order
 KEYS = ("run", "luminosityBlock", "event", "jet_rank", "split")
@@ -47,13 +47,13 @@ def score_files(
     parts: dict[str, list[Any]] = {name: [] for name in (*KEYS, "score")}
     progress = Progress(len(files), "files")
     for path in files:
-        table = read_parquet(path, columns=[*KEYS, *columns_of(inputs)])
-        jets = pack(table, inputs, str(path))
-        scores = predict(jets) if len(jets) else np.empty(0)
-        require_finite("the score", scores, str(path))
-        for name in KEYS:
-            parts[name].append(table[name])
-        parts["score"].append(scores)
+        for table in read_batches(path, [*KEYS, *columns_of(inputs)]):
+            jets = pack(table, inputs, str(path))
+            scores = predict(jets) if len(jets) else np.empty(0)
+            require_finite("the score", scores, str(path))
+            for name in KEYS:
+                parts[name].append(table[name])
+            parts["score"].append(scores)
         progress.add(1)
     import awkward as ak
 

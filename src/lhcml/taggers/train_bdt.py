@@ -7,6 +7,7 @@ not fallen for some rounds; the model keeps the rounds up to the best one, in XG
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from lhcml.common.cli import git_hash, json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_atomic, write_json
-from lhcml.taggers.jets import BACKGROUND, SIGNAL, LabelledJets, read_split
+from lhcml.taggers.jets import BACKGROUND, SIGNAL, LabelledJets, choose, count_jets, read_split
 from lhcml.taggers.provenance import source_digest
 
 
@@ -120,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=json_argument, required=True, help="JSON with `features` and `boosting`")
     parser.add_argument("--tagger", required=True, help="name of the tagger")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--size", type=int, help="train on this many jets chosen at random (default: all)")
+    parser.add_argument("--size-seed", type=int, default=1, help="seed of this choice (default: 1)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True, help="model, XGBoost JSON")
     parser.add_argument("--meta", type=Path, required=True, help="description of the model, JSON")
@@ -132,11 +135,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     features, boosting = args.config["features"], args.config["boosting"]
     files = {SIGNAL: args.signal, BACKGROUND: args.background}
-    train, validation = (read_split(files, features, split) for split in ("train", "validation"))
-    log.info("jets for training: %s; for validation: %s", train.count(), validation.count())
-    begin = time.monotonic()
-    booster, history = boost(train, validation, features, boosting, args.seed, args.threads)
-    seconds = time.monotonic() - begin
+    chosen = choose(count_jets(files, "train"), args.size, args.size_seed) if args.size else None
+    with tempfile.TemporaryDirectory(prefix="lhcml-") as folder:
+        train = read_split(files, features, "train", Path(folder), chosen)
+        validation = read_split(files, features, "validation", Path(folder))
+        log.info("jets for training: %s; for validation: %s", train.count(), validation.count())
+        digests = {"train": train.digest(), "validation": validation.digest()}
+        begin = time.monotonic()
+        booster, history = boost(train, validation, features, boosting, args.seed, args.threads)
+        seconds = time.monotonic() - begin
     size = count_parameters(booster)
     log.info("best round %d of %d, %s, %.1f s", size["trees"], len(history), size, seconds)
     with write_atomic(args.output) as temporary:
@@ -152,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "settings": {"boosting": boosting},
             "git": git_hash(),
             "source_digest": source_digest("lhcml.taggers.train_bdt"),
-            "data_digest": {"train": train.digest(), "validation": validation.digest()},
+            "data_digest": digests,
             "versions": {"xgboost": xgboost.__version__},
             "n_train": train.count(),
             "n_validation": validation.count(),
@@ -160,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "parameters": size["parameters"],
             "parameters_are": "{leaves} leaf values and {splits} split thresholds of {trees} trees".format(**size),
             "train_seconds": round(seconds, 2),
+            "train_jets_per_second": round(len(train.labels) * len(history) / seconds, 1),
             "feature_importance": importance(booster, features),
             "history": history,
         },

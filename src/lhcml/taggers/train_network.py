@@ -7,6 +7,9 @@ the weights of the epoch with the smallest validation loss.
 
 from __future__ import annotations
 
+import argparse
+import logging
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,25 @@ from typing import Any
 from lhcml.common.cli import git_hash, json_argument, make_parser, package_version, run_main, start_log
 from lhcml.common.files import write_atomic, write_json
 from lhcml.taggers.families import build_network, complete_architecture, family_module
-from lhcml.taggers.jets import BACKGROUND, SIGNAL, Jets, read_split
+from lhcml.taggers.jets import BACKGROUND, SIGNAL, Jets, choose, count_jets, read_split
 from lhcml.taggers.provenance import source_digest, value_digest
 
 
-def standardisation(jets: Jets) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of each input over all rows; the deviation of a constant input is set to 1."""
+def standardisation(jets: Jets, rows: int = 1_000_000) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each input over all rows; the deviation of a constant input is set to 1.
+
+    The rows are gone through some at a time, so that inputs mapped from a file do not fill the memory.
+    """
     import numpy as np
 
-    mean = jets.values.mean(axis=0, dtype=np.float64)
-    deviation = jets.values.std(axis=0, dtype=np.float64)
+    total, squares = np.zeros(jets.values.shape[1]), np.zeros(jets.values.shape[1])
+    parts = [jets.values[start : start + rows] for start in range(0, len(jets.values), rows)]
+    for part in parts:
+        total += part.sum(axis=0, dtype=np.float64)
+    mean = total / max(len(jets.values), 1)
+    for part in parts:
+        squares += np.square(part - mean).sum(axis=0)
+    deviation = np.sqrt(squares / max(len(jets.values), 1))
     return mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist()
 
 
@@ -37,42 +49,61 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--tagger", required=True, help="name of the tagger")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--size", type=int, help="train on this many jets chosen at random (default: all)")
+    parser.add_argument("--size-seed", type=int, default=1, help="seed of this choice (default: 1)")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--gpus", type=int, default=0, help="1: train on the GPU (default: 0)")
     parser.add_argument("--output", type=Path, required=True, help="weights, safetensors")
     parser.add_argument("--meta", type=Path, required=True, help="description of the model, JSON")
     args = parser.parse_args(argv)
     log = start_log("torch", "numpy", seed=args.seed)
+    with tempfile.TemporaryDirectory(prefix="lhcml-") as folder:
+        run(args, Path(folder), log)
+
+
+def run(args: argparse.Namespace, folder: Path, log: logging.Logger) -> None:
+    """Train with the packed inputs in `folder`."""
     import torch
     from safetensors.torch import save_file
 
-    from lhcml.taggers.training import Training
+    from lhcml.taggers.training import Training, choose_device
 
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(args.seed)
+    device = choose_device(args.gpus)
     config: dict[str, Any] = args.config
+    inputs = config["inputs"]
     architecture = complete_architecture(config["family"], config["architecture"])
     files = {SIGNAL: args.signal, BACKGROUND: args.background}
-    train, validation = (read_split(files, config["inputs"], split) for split in ("train", "validation"))
+    chosen = choose(count_jets(files, "train"), args.size, args.size_seed) if args.size else None
+    train = read_split(files, inputs, "train", folder, chosen)
+    validation = read_split(files, inputs, "validation", folder)
     log.info("jets for training: %s; for validation: %s", train.count(), validation.count())
     mean, scale = standardisation(train.jets)
-    model = build_network(config["family"], architecture, config["inputs"], torch.tensor(mean), torch.tensor(scale))
+    model = build_network(config["family"], architecture, inputs, torch.tensor(mean), torch.tensor(scale)).to(device)
     parameters = sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
-    log.info("%s with %d parameters", config["family"], parameters)
+    log.info("%s with %d parameters on %s", config["family"], parameters, device)
 
     description = {
         "tagger": args.tagger,
         "family": config["family"],
         "seed": args.seed,
-        "inputs": config["inputs"],
+        "inputs": inputs,
         "scaling": {"mean": mean, "scale": scale},
-        "settings": {"architecture": architecture, "training": config["training"], "threads": args.threads},
+        "settings": {
+            "architecture": architecture,
+            "training": config["training"],
+            "threads": args.threads,
+            "device": device.type,
+        },
         "source_digest": source_digest("lhcml.taggers.train_network", family_module(config["family"])),
         "data_digest": {"train": train.digest(), "validation": validation.digest()},
         "versions": {"torch": package_version("torch")},
     }
     checkpoint = args.output.with_name("last.ckpt")
-    state = Training(model, train, validation, config["training"], args.seed).run(checkpoint, value_digest(description))
+    training = Training(model, train, validation, config["training"], args.seed, device)
+    state = training.run(checkpoint, value_digest(description))
     log.info("best epoch %d of %d, %.1f s", state.best_epoch, state.epoch, state.seconds)
     with write_atomic(args.output) as temporary:
         save_file(state.best, temporary)
@@ -88,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "parameters_are": "trainable weights and biases",
             "restarts": state.restarts,
             "train_seconds": round(state.seconds, 2),
+            "train_jets_per_second": round(len(train.labels) * state.epoch / state.training_seconds, 1),
             "history": state.history,
         },
     )

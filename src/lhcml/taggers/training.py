@@ -10,7 +10,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,16 @@ from lhcml.taggers.packing import PackedJets
 
 log = logging.getLogger("lhcml")
 
+CPU = torch.device("cpu")
 # Jets scored at a time: small enough for the activations to stay in the cache
 SCORING_BATCH = 128
 # How often a training whose loss became NaN goes back an epoch, each time with half the learning rate
 LARGEST_RESTARTS = 3
-OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+# Ranger is RAdam with Lookahead: every so many steps the weights go back half-way to where they were
+OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "ranger": torch.optim.RAdam}
+LOOKAHEAD_STEPS = 6
+# A line in the log so often within an epoch
+REPORT_SECONDS = 60.0
 
 
 @dataclass
@@ -48,6 +53,7 @@ class State:
     best_epoch: int = 0
     best_loss: float = math.inf
     seconds: float = 0.0
+    training_seconds: float = 0.0
     rate_factor: float = 1.0
     restarts: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -55,6 +61,27 @@ class State:
 
 class NotFiniteError(Exception):
     """The loss became NaN or infinite."""
+
+
+def schedule_factor(done: float, name: str) -> float:
+    """Return the learning rate after the warm-up in units of its largest value.
+
+    Parameters
+    ----------
+    done : float
+        Share of the steps after the warm-up that are done, 0..1.
+    name : str
+        "constant"; "cosine": half a period down to zero; "one_cycle" (ParticleNet, arXiv:1902.08570): from a tenth
+        linearly up over 40 % of the steps, back over 40 %, and down to nearly zero in the last 20 %; "flat_exponential"
+        (Particle Transformer, arXiv:2202.03772): constant over 70 %, then exponentially down to 1 %.
+    """
+    if name == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    if name == "one_cycle":
+        return float(np.interp(done, [0, 0.4, 0.8, 1], [0.1, 1, 0.1, 1e-4]))
+    if name == "flat_exponential":
+        return float(0.01 ** (max(done - 0.7, 0) / 0.3))
+    return 1.0
 
 
 def learning_rate(step: int, steps: int, settings: Mapping[str, Any]) -> float:
@@ -65,33 +92,55 @@ def learning_rate(step: int, steps: int, settings: Mapping[str, Any]) -> float:
     step, steps : int
         Number of the step, from 0, and of all steps of all epochs.
     settings : mapping
-        `learning_rate` (largest value), `warmup` (share of the steps in which it grows linearly), `schedule`:
-        "constant", or "cosine", which falls from there to zero along half a period.
+        `learning_rate` (largest value), `warmup` (share of the steps in which it grows linearly), `schedule` as for
+        `schedule_factor`.
     """
     done = (step + 1) / steps
     warmup = settings["warmup"]
-    largest = float(settings["learning_rate"])
     if done < warmup:
-        return float(largest * done / warmup)
-    if settings["schedule"] == "cosine":
-        return largest * 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1 - warmup, 1e-12)))
-    return largest
+        return float(settings["learning_rate"] * done / warmup)
+    return float(
+        settings["learning_rate"] * schedule_factor((done - warmup) / max(1 - warmup, 1e-12), settings["schedule"])
+    )
 
 
-def predict(model: nn.Module, jets: PackedJets) -> NDArray[np.float64]:
+def choose_device(gpus: int) -> torch.device:
+    """Return the GPU if one is asked for, else the CPU.
+
+    Raises
+    ------
+    UserError
+        If a GPU is asked for and torch finds none.
+    """
+    if gpus == 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError(
+            "a GPU is asked for and torch finds none",
+            "set `gpus: 0` of the tagger, or use a node with a GPU and a build of torch for it (envs/torch.yaml)",
+        )
+    return torch.device("cuda")
+
+
+def predict(model: nn.Module, jets: PackedJets, device: torch.device = CPU) -> NDArray[np.float64]:
     """Return the signal logit minus the background logit of each jet, shape (jets,)."""
     model.eval()
     with torch.inference_mode():
-        logits = [model(batch) for batch in jets.in_order(SCORING_BATCH)]
-    together = torch.cat(logits).double()
+        logits = [model(batch.to(device)) for batch in jets.in_order(SCORING_BATCH)]
+    together = torch.cat(logits).double().cpu()
     return np.asarray((together[:, 1] - together[:, 0]).numpy())
 
 
 def validate(
-    model: nn.Module, jets: PackedJets, labels: NDArray[np.int64], weights: NDArray[np.float32]
+    margin: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float32]
 ) -> tuple[float, float]:
-    """Return the loss (classes weighted equally) and the AUC on the validation split."""
-    margin = predict(model, jets)
+    """Return the loss (classes weighted equally) and the AUC on the validation split, from what `predict` gives.
+
+    Raises
+    ------
+    NotFiniteError
+        If a logit is NaN or infinite.
+    """
     if not np.isfinite(margin).all():
         raise NotFiniteError
     # cross entropy of two classes: log(1 + exp(-margin)) for signal, log(1 + exp(margin)) for background
@@ -116,15 +165,22 @@ class Training:
     """
 
     def __init__(
-        self, model: nn.Module, train: LabelledJets, validation: LabelledJets, settings: Mapping[str, Any], seed: int
+        self,
+        model: nn.Module,
+        train: LabelledJets,
+        validation: LabelledJets,
+        settings: Mapping[str, Any],
+        seed: int,
+        device: torch.device = CPU,
     ) -> None:
-        self.model, self.settings, self.seed = model, settings, seed
+        self.model, self.settings, self.seed, self.device = model, settings, seed, device
         self.train_jets, self.validation_jets = PackedJets(train.jets), PackedJets(validation.jets)
         self.train_labels, self.train_weights = torch.from_numpy(train.labels), torch.from_numpy(train.weights())
         self.validation_labels, self.validation_weights = validation.labels, validation.weights()
         self.optimiser = OPTIMISERS[settings["optimiser"]](
             model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
         )
+        self.lookahead = settings["optimiser"] == "ranger"
 
     def run(self, checkpoint: Path | None = None, identity: str = "") -> State:
         """Train to the end, or on from a checkpoint of the same identity.
@@ -155,12 +211,13 @@ class Training:
             self.model.load_state_dict(state.model)
             self.optimiser.load_state_dict(copy.deepcopy(state.optimiser))
             try:
-                row = self.run_epoch(state.epoch, state.rate_factor)
+                seconds, row = self.run_epoch(state.epoch, state.rate_factor)
             except NotFiniteError:
                 state = self.step_back(state)
             else:
                 state = self.snapshot(state)
                 state.epoch += 1
+                state.training_seconds += seconds
                 state.history = [*state.history, row]
                 if row["validation_loss"] < state.best_loss:
                     state.best, state.best_epoch, state.best_loss = state.model, state.epoch, row["validation_loss"]
@@ -175,38 +232,72 @@ class Training:
         self.model.load_state_dict(state.best)
         return state
 
-    def run_epoch(self, epoch: int, rate_factor: float) -> dict[str, float]:
-        """Go once over the training sample, in an order of its own, and validate; return a row of the history."""
+    def run_epoch(self, epoch: int, rate_factor: float) -> tuple[float, dict[str, float]]:
+        """Go once over the training sample, in an order of its own, and validate.
+
+        Returns
+        -------
+        seconds : float
+            Time of the steps alone.
+        row : dict
+            Row of the history.
+        """
         torch.manual_seed(derive_seed(self.seed, "dropout", epoch))
         shuffle = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", epoch))
         batches = torch.randperm(len(self.train_jets), generator=shuffle).split(self.settings["batch_size"])
         self.model.train()
+        slow = [parameter.detach().clone() for parameter in self.model.parameters()] if self.lookahead else []
         total = 0.0
+        begin = reported = time.monotonic()
         for number, chosen in enumerate(batches):
             step = epoch * len(batches) + number
             rate = rate_factor * learning_rate(step, self.settings["epochs"] * len(batches), self.settings)
             self.optimiser.param_groups[0]["lr"] = rate
-            logits = self.model(self.train_jets.take(chosen))
-            loss = (
-                cross_entropy(logits, self.train_labels[chosen], reduction="none") * self.train_weights[chosen]
-            ).mean()
-            value = loss.item()
-            if not math.isfinite(value):
-                raise NotFiniteError
-            self.optimiser.zero_grad()
-            loss.backward()
-            if self.settings["gradient_clip"]:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["gradient_clip"])
-            self.optimiser.step()
-            total += value * len(chosen)
-        loss_value, auc = validate(self.model, self.validation_jets, self.validation_labels, self.validation_weights)
-        return {
+            total += self.step(chosen) * len(chosen)
+            if slow and ((number + 1) % LOOKAHEAD_STEPS == 0 or number + 1 == len(batches)):
+                self.look_back(slow)
+            if time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                jets = (number + 1) * self.settings["batch_size"]
+                log.info(
+                    "epoch %d: %d %%, %.0f jets/s, train loss %.4f",
+                    epoch + 1, 100 * (number + 1) // len(batches), jets / (reported - begin), total / jets,
+                )  # fmt: skip
+        seconds = time.monotonic() - begin
+        margin = predict(self.model, self.validation_jets, self.device)
+        loss, auc = validate(margin, self.validation_labels, self.validation_weights)
+        return seconds, {
             "epoch": epoch + 1,
             "learning_rate": rate,
             "train_loss": total / len(self.train_jets),
-            "validation_loss": loss_value,
+            "validation_loss": loss,
             "validation_auc": auc,
         }
+
+    def step(self, chosen: torch.Tensor) -> float:
+        """Take a step on the jets at positions `chosen`; return their loss before it."""
+        batch = self.train_jets.take(chosen).to(self.device)
+        low = self.settings["precision"] == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+            logits = self.model(batch).float()
+        losses = cross_entropy(logits, self.train_labels[chosen].to(self.device), reduction="none")
+        loss = (losses * self.train_weights[chosen].to(self.device)).mean()
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise NotFiniteError
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.settings["gradient_clip"]:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["gradient_clip"])
+        self.optimiser.step()
+        return value
+
+    def look_back(self, slow: Sequence[torch.Tensor]) -> None:
+        """Move slow weights half-way to the present ones and go on from there (Lookahead, arXiv:1907.08610)."""
+        with torch.no_grad():
+            for parameter, average in zip(self.model.parameters(), slow, strict=True):
+                average.lerp_(parameter, 0.5)
+                parameter.copy_(average)
 
     def snapshot(self, state: State) -> State:
         """Return the state with copies of the present weights and optimiser."""
