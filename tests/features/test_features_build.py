@@ -20,7 +20,9 @@ from lhcml.features.substructure import OBSERVABLES
 COLUMNS = [
     "run", "luminosityBlock", "event", "jet_rank", "split", "weight_nominal", "jet_pt", "jet_eta", "jet_phi",
     "jet_mass", "jet_multiplicity", "jet_ptd", "jet_width", "jet_lha", "jet_tau1", "jet_tau2", "jet_tau3",
-    "jet_tau4", "jet_tau21", "jet_tau32", "jet_tau43", "jet_c2", "jet_d2", "jet_n2", "jet_m2", "jet_msoftdrop",
+    "jet_tau4", "jet_tau5", "jet_tau6", "jet_tau7", *(f"jet_tau{n}_beta05" for n in range(1, 7)),
+    *(f"jet_tau{n}_beta2" for n in range(1, 8)), "jet_tau21", "jet_tau32", "jet_tau43", "jet_c2",
+    "jet_d2", "jet_n2", "jet_m2", "jet_msoftdrop",
     "jet_zg", "jet_rg", "part_pt", "part_eta", "part_phi", "part_mass", "part_charge", "part_pdgId",
     "part_deta", "part_dphi", "part_dr", "part_log_pt", "part_log_energy", "part_log_pt_rel",
     "part_log_energy_rel", "lund_ln_delta", "lund_ln_kt", "lund_ln_z", "lund_psi", "lund_ln_m", "lund_parent",

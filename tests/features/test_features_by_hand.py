@@ -62,7 +62,9 @@ def test_jet_of_two_particles():
         "jet_width": width / R0,
         # the winner-take-all axis is the harder particle
         "jet_lha": 0.3 * math.sqrt(0.4 / R0),
+        "jet_tau1_beta05": 0.3 * math.sqrt(0.4 / R0),
         "jet_tau1": 0.3 * 0.4 / R0,
+        "jet_tau1_beta2": 0.3 * (0.4 / R0) ** 2,
         "jet_msoftdrop": mass,
         "jet_zg": 0.3,
         "jet_rg": 0.4,
@@ -99,6 +101,24 @@ def test_nsubjettiness_of_three_particles():
     assert observables["jet_tau2"] == pytest.approx(tau2)
     assert observables["jet_tau21"] == pytest.approx(tau2 / tau1)
     assert [observables[f"jet_tau{n}"] for n in (3, 4, 32, 43)] == [0, 0, 0, 0]
+    # the axes are the same for every beta
+    assert observables["jet_tau1_beta05"] == pytest.approx(
+        (0.3 * math.sqrt(0.3) + 0.2 * math.sqrt(0.4)) / math.sqrt(R0)
+    )
+    assert observables["jet_tau2_beta05"] == pytest.approx(0.2 * math.sqrt(0.4 / R0))
+    assert observables["jet_tau1_beta2"] == pytest.approx((0.3 * 0.3**2 + 0.2 * 0.4**2) / R0**2)
+    assert observables["jet_tau2_beta2"] == pytest.approx(0.2 * (0.4 / R0) ** 2)
+
+
+def test_nsubjettiness_of_as_many_axes_as_particles():
+    # eight particles of 1 to 8 GeV on a line, 0.1 apart: kt merges those of 1 and 2 GeV first, all others are axes of tau_7
+    line = [(k, 0.1 * k, 0, 0) for k in range(1, 9)]
+    observables, _, _, _ = observe(*line)
+    assert observables["jet_tau7"] == pytest.approx(1 / 36 * 0.1 / R0)
+    assert observables["jet_tau7_beta2"] == pytest.approx(1 / 36 * (0.1 / R0) ** 2)
+    observables, _, _, _ = observe(*line[:7])
+    assert observables["jet_tau7"] == observables["jet_tau7_beta2"] == 0
+    assert observables["jet_tau6"] == pytest.approx(1 / 28 * 0.1 / R0)
 
 
 def test_lha_axis_of_three_particles():

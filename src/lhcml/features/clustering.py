@@ -88,9 +88,7 @@ def first_minimum(values: FloatArray, count: int) -> int:
 
 
 @kernel()
-def cluster(
-    nodes: FloatArray, n: int, algorithm: int, winner_takes_all: bool, children: IntArray, axes: FloatArray
-) -> None:
+def cluster(nodes: FloatArray, n: int, algorithm: int, winner_takes_all: bool, children: IntArray) -> None:
     """Cluster n constituents into one jet and note the tree on the way.
 
     Parameters
@@ -106,9 +104,6 @@ def cluster(
         Recombination, see `merge_nodes`.
     children : array of shape (n - 1, 2), int
         Filled with the two nodes that merge k joined into node n + k, the harder one (by pt) first.
-    axes : array of shape (a, a, 2)
-        Filled with rapidity and azimuth of the exclusive jets: `axes[N - 1, :N]` when N are left, for N up to a.
-        Left as it is where N > n.
     """
     slot_node: IntArray = np.arange(n)
     y, phi, pt2, d2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
@@ -125,13 +120,7 @@ def cluster(
     for i in range(n):
         measure[i] = near[i] * min(pt2[i], pt2[neighbour[i]])
 
-    for left in range(n, 0, -1):
-        if left <= axes.shape[0]:
-            for a in range(left):
-                axes[left - 1, a, 0], axes[left - 1, a, 1] = y[a], phi[a]
-        if left == 1:
-            break
-
+    for left in range(n, 1, -1):
         # the pair of least measure is among the pairs of geometric neighbours (arXiv:hep-ph/0512210)
         i = first_minimum(measure, left)
         j = neighbour[i]
@@ -167,3 +156,22 @@ def cluster(
             if d2[a] < near[a]:
                 near[a], neighbour[a] = d2[a], i
                 measure[a] = near[a] * min(pt2[a], pt2[i])
+
+
+@kernel()
+def winner_axes(nodes: FloatArray, children: IntArray, n: int, most: int) -> FloatArray:
+    """Return the axes of the exclusive jets of a winner-take-all tree.
+
+    The direction of a merger is that of its harder branch, so that the last merge but N adds one axis to those of N
+    exclusive jets, that of its softer branch, and changes none.
+
+    Returns
+    -------
+    array of shape (min(most, n), 2)
+        Rapidity and azimuth; the first N rows are the axes of the N exclusive jets.
+    """
+    axes = np.empty((min(most, n), 2))
+    for a in range(axes.shape[0]):
+        node = 2 * n - 2 if a == 0 else children[n - 1 - a, 1]
+        axes[a, 0], axes[a, 1] = nodes[node, 5], nodes[node, 6]
+    return axes

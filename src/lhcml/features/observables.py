@@ -37,27 +37,33 @@ def angularity(pt: FloatArray, y: FloatArray, phi: FloatArray, axis_y: float, ax
     return float(value / total)
 
 
-@kernel()
-def nsubjettiness(pt: FloatArray, y: FloatArray, phi: FloatArray, axes: FloatArray) -> float:
-    """Return tau_N times R0: the sum of pt_i min_a ΔR(i, a) over the sum of pt_i (arXiv:1011.2268), in rad.
+@kernel(fastmath=REORDER)
+def nsubjettiness(pt: FloatArray, y: FloatArray, phi: FloatArray, axes: FloatArray, tau: FloatArray) -> None:
+    """Fill tau_N^(beta) times R0^beta: the sum of pt_i min_a ΔR(i, a)^beta over the sum of pt_i (arXiv:1011.2268).
 
     Parameters
     ----------
     pt, y, phi : arrays of shape (n,)
         Constituents, pt in GeV.
-    axes : array of shape (N, 2)
-        Rapidity and azimuth of the axes.
+    axes : array of shape (a, 2)
+        Rapidity and azimuth; the first N are the axes of tau_N, for every beta.
+    tau : array of shape (at least a, 3)
+        Row N - 1 is filled with tau_N for beta = 0.5, 1, 2, in rad^beta.
     """
-    total = pt.sum()
-    if total <= 0.0:
-        return 0.0
-    value = 0.0
-    for i in range(pt.shape[0]):
-        nearest = np.inf
-        for a in range(axes.shape[0]):
-            nearest = min(nearest, distance2(y[i], phi[i], axes[a, 0], axes[a, 1]))
-        value += pt[i] * math.sqrt(nearest)
-    return float(value / total)
+    n = pt.shape[0]
+    z = pt / pt.sum()
+    nearest = np.full(n, np.inf)
+    for a in range(axes.shape[0]):
+        axis_y, axis_phi = axes[a, 0], axes[a, 1]
+        half, one, two = 0.0, 0.0, 0.0
+        for i in range(n):
+            d2 = min(nearest[i], distance2(y[i], phi[i], axis_y, axis_phi))
+            nearest[i] = d2
+            d = math.sqrt(d2)
+            half += z[i] * math.sqrt(d)
+            one += z[i] * d
+            two += z[i] * d2
+        tau[a, 0], tau[a, 1], tau[a, 2] = half, one, two
 
 
 @kernel(fastmath=REORDER)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import prange
 
-from lhcml.features.clustering import CAMBRIDGE_AACHEN, KT, cluster, four_momenta
+from lhcml.features.clustering import CAMBRIDGE_AACHEN, KT, cluster, four_momenta, winner_axes
 from lhcml.features.compiled import kernel
 from lhcml.features.kinematics import FloatArray, IntArray
 from lhcml.features.lund import lund_declusterings, soft_drop
 from lhcml.features.observables import angularity, energy_correlators, momentum_dispersion, nsubjettiness
 
+# The 3 M - 4 = 20 of N-subjettiness that span the phase space of M = 8 bodies (arXiv:1704.08249, arXiv:1807.04769)
+MOST_AXES = 7
+TAUS = (
+    *(f"jet_tau{n}_beta05" for n in range(1, MOST_AXES)),
+    *(f"jet_tau{n}" for n in range(1, MOST_AXES + 1)),
+    *(f"jet_tau{n}_beta2" for n in range(1, MOST_AXES + 1)),
+)
 # Columns of the result of `jet_observables`, in its order.
 OBSERVABLES = (
-    "jet_ptd", "jet_width", "jet_lha", "jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4", "jet_tau21", "jet_tau32",
-    "jet_tau43", "jet_c2", "jet_d2", "jet_n2", "jet_m2", "jet_msoftdrop", "jet_zg", "jet_rg",
+    "jet_ptd", "jet_width", "jet_lha", "jet_tau21", "jet_tau32", "jet_tau43", "jet_c2", "jet_d2", "jet_n2", "jet_m2",
+    "jet_msoftdrop", "jet_zg", "jet_rg", *TAUS,
 )  # fmt: skip
 LUND_VALUES = ("lund_ln_delta", "lund_ln_kt", "lund_ln_z", "lund_psi", "lund_ln_m")
-MOST_AXES = 4
 
 
 @kernel()
@@ -37,30 +42,31 @@ def one_jet(
     """Fill the observables and the declusterings of one jet of n >= 1 constituents."""
     pt, y, phi = nodes[:n, 4].copy(), nodes[:n, 5].copy(), nodes[:n, 6].copy()
     children: IntArray = np.empty((n - 1, 2), np.int64)
-    axes: Any = np.empty((MOST_AXES, MOST_AXES, 2))
-    no_axes = np.empty((0, 0, 2))
 
     row[0] = momentum_dispersion(pt)
 
-    cluster(nodes, n, KT, True, children, axes)
-    for count in range(1, MOST_AXES + 1):
-        tau = 0.0 if count >= n else nsubjettiness(pt, y, phi, axes[count - 1, :count]) / radius
-        row[2 + count] = tau
-    for count in range(1, MOST_AXES):
-        row[6 + count] = ratio(row[3 + count], row[2 + count])
+    cluster(nodes, n, KT, True, children)
+    # tau_N is 0 for N or fewer constituents: each is an axis
+    tau = np.zeros((MOST_AXES, 3))
+    nsubjettiness(pt, y, phi, winner_axes(nodes, children, n, min(MOST_AXES, n - 1)), tau)
+    for count in range(1, 4):
+        row[2 + count] = ratio(tau[count, 1], tau[count - 1, 1])
+    row[13:19] = tau[:6, 0] / math.sqrt(radius)
+    row[19:26] = tau[:, 1] / radius
+    row[26:33] = tau[:, 2] / radius**2
 
     e2, e3_all, e3_two, e3_one = energy_correlators(pt, y, phi)
-    row[10], row[11] = ratio(e3_all, e2**2), ratio(e3_all, e2**3)
-    row[12], row[13] = ratio(e3_two, e2**2), ratio(e3_one, e2)
+    row[6], row[7] = ratio(e3_all, e2**2), ratio(e3_all, e2**3)
+    row[8], row[9] = ratio(e3_two, e2**2), ratio(e3_one, e2)
 
     # recoil moves the axis of the summed momenta, to which an angularity of beta < 1 is sensitive: hence the other axis
-    cluster(nodes, n, CAMBRIDGE_AACHEN, True, children, axes)
-    row[2] = angularity(pt, y, phi, axes[0, 0, 0], axes[0, 0, 1], 0.5) / math.sqrt(radius)
-
-    cluster(nodes, n, CAMBRIDGE_AACHEN, False, children, no_axes)
+    cluster(nodes, n, CAMBRIDGE_AACHEN, True, children)
     whole = 2 * n - 2
+    row[2] = angularity(pt, y, phi, nodes[whole, 5], nodes[whole, 6], 0.5) / math.sqrt(radius)
+
+    cluster(nodes, n, CAMBRIDGE_AACHEN, False, children)
     row[1] = angularity(pt, y, phi, nodes[whole, 5], nodes[whole, 6], 1.0) / radius
-    row[14], row[15], row[16] = soft_drop(nodes, children, n, zcut, beta, radius)
+    row[10], row[11], row[12] = soft_drop(nodes, children, n, zcut, beta, radius)
     lund_declusterings(nodes, children, n, values, parent, depth)
 
 
@@ -97,7 +103,7 @@ def jet_observables(
 
     Returns
     -------
-    table : array of shape (jets, 17)
+    table : array of shape (jets, 33)
         The columns `OBSERVABLES`; a jet without constituents has 0 in all of them.
     lund_counts : array of shape (jets,), int
         Number of declusterings of each jet: one fewer than constituents, 0 without any.
