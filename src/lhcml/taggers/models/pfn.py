@@ -6,31 +6,19 @@ With Phi (100, 100, 256), F (100, 100, 100), three inputs a constituent and two 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from lhcml.taggers.layers import dense
 from lhcml.taggers.packing import Batch, segment_sum
 
 # Widths of the layers of Phi, applied to each constituent, and of F, applied to the sum over a jet's constituents
 ARCHITECTURE = {"phi": [100, 100, 256], "f": [100, 100, 100]}
 # Aligned: centred, rotated and mirrored, so that a small sample need not teach that orientation is without meaning
 INPUTS = ["part_log_pt_rel", "aligned_deta", "aligned_dphi"]
-
-
-def dense(widths: Sequence[int]) -> list[nn.Module]:
-    """Return dense layers, each followed by ReLU, initialised as He et al. (arXiv:1502.01852)."""
-    layers: list[nn.Module] = []
-    for before, after in itertools.pairwise(widths):
-        linear = nn.Linear(before, after)
-        nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
-        nn.init.zeros_(linear.bias)
-        # in place: the gradient of ReLU needs its output only, and memory traffic is what costs here
-        layers += [linear, nn.ReLU(inplace=True)]
-    return layers
 
 
 class ParticleFlowNetwork(nn.Module):
