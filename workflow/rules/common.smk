@@ -83,4 +83,5 @@ wildcard_constraints:
     shift="[A-Za-z0-9]+",
     tagger="[A-Za-z0-9_]+",
     seed=r"\d+",
+    size=r"(_\d+jets)?",
     measurement="[A-Za-z0-9_]+",

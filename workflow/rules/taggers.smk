@@ -23,19 +23,20 @@ rule train_bdt:
 
     XGBoost with early stopping on the validation split, both classes weighted equally; writes the model in XGBoost's JSON
     format and its description: features, settings, digests of code and data, history, feature importance.
-    Wildcards: {tagger} a tagger of family bdt in the configuration, {seed} one of its seeds.
+    Wildcards: {tagger} a tagger of family bdt in the configuration, {seed} one of its seeds, {size} empty, or e.g. `_4000jets`
+    to train on 4000 jets chosen at random.
     """
     input:
         signal=lambda wildcards: tagger_features("signal"),
         background=lambda wildcards: tagger_features("background"),
         code=sources("lhcml.taggers.train_bdt"),
     output:
-        model="results/taggers/{tagger}/{seed}/model.json",
-        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+        model="results/taggers/{tagger}/{seed}{size}/model.json",
+        meta="results/taggers/{tagger}/{seed}{size}/model.meta.json",
     log:
-        "results/logs/taggers/train_bdt/{tagger}_{seed}.log",
+        "results/logs/taggers/train_bdt/{tagger}_{seed}{size}.log",
     benchmark:
-        "results/benchmarks/taggers/train_bdt/{tagger}_{seed}.tsv"
+        "results/benchmarks/taggers/train_bdt/{tagger}_{seed}{size}.tsv"
     wildcard_constraints:
         tagger=taggers_of(is_bdt),
     conda:
@@ -46,10 +47,11 @@ rule train_bdt:
         runtime=60,
     params:
         config=lambda wildcards: as_json({key: TAGGERS[wildcards.tagger][key] for key in ("features", "boosting")}),
-        seed=job_seed("train_bdt", "tagger", "seed"),
+        seed=job_seed("train_bdt", "tagger", "seed", "size"),
+        size=size_options,
     shell:
         "python -m lhcml.taggers.train_bdt --signal {input.signal:q} --background {input.background:q} "
-        "--config {params.config:q} --tagger {wildcards.tagger:q} --seed {params.seed} --threads {threads} "
+        "--config {params.config:q} --tagger {wildcards.tagger:q} --seed {params.seed} {params.size} --threads {threads} "
         "--output {output.model:q} --meta {output.meta:q} > {log:q} 2>&1"
 
 
@@ -59,7 +61,8 @@ rule train_network:
     Any family of `lhcml.taggers.models`, on packed batches, with early stopping on the validation split, both classes weighted
     equally. A killed training resumes from `last.ckpt` beside its output and gives the identical result. Writes the weights
     as safetensors and their description: inputs and scaling, architecture, settings, digests of code and data, history.
-    Wildcards: {tagger} a tagger of a network family in the configuration, {seed} one of its seeds.
+    Wildcards: {tagger} a tagger of a network family in the configuration, {seed} one of its seeds, {size} empty, or e.g.
+    `_4000jets` to train on 4000 jets chosen at random.
     """
     input:
         signal=lambda wildcards: tagger_features("signal"),
@@ -67,37 +70,36 @@ rule train_network:
         code=sources("lhcml.taggers.train_network"),
         family=family_sources,
     output:
-        model="results/taggers/{tagger}/{seed}/model.safetensors",
-        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+        model="results/taggers/{tagger}/{seed}{size}/model.safetensors",
+        meta="results/taggers/{tagger}/{seed}{size}/model.meta.json",
     log:
-        "results/logs/taggers/train_network/{tagger}_{seed}.log",
+        "results/logs/taggers/train_network/{tagger}_{seed}{size}.log",
     benchmark:
-        "results/benchmarks/taggers/train_network/{tagger}_{seed}.tsv"
+        "results/benchmarks/taggers/train_network/{tagger}_{seed}{size}.tsv"
     wildcard_constraints:
-        tagger=taggers_of(lambda block: not is_bdt(block)),
+        tagger=taggers_of(is_network),
     conda:
         "../../envs/torch.yaml"
     threads: lambda wildcards: TAGGERS[wildcards.tagger]["threads"]
     resources:
-        mem_mb=memory(1500, 10),
+        mem_mb=memory(1500, 2),
         runtime=240,
+        gpu=lambda wildcards: TAGGERS[wildcards.tagger]["gpus"],
     params:
-        config=lambda wildcards: as_json(
-            {key: TAGGERS[wildcards.tagger][key] for key in ("family", "inputs", "training")}
-            | {"architecture": ARCHITECTURES[wildcards.tagger]}
-        ),
-        seed=job_seed("train_network", "tagger", "seed"),
+        config=lambda wildcards: as_json(NETWORKS[wildcards.tagger]),
+        seed=job_seed("train_network", "tagger", "seed", "size"),
+        size=size_options,
     shell:
         "python -m lhcml.taggers.train_network --signal {input.signal:q} --background {input.background:q} "
-        "--config {params.config:q} --tagger {wildcards.tagger:q} --seed {params.seed} --threads {threads} "
-        "--output {output.model:q} --meta {output.meta:q} > {log:q} 2>&1"
+        "--config {params.config:q} --tagger {wildcards.tagger:q} --seed {params.seed} {params.size} --threads {threads} "
+        "--gpus {resources.gpu} --output {output.model:q} --meta {output.meta:q} > {log:q} 2>&1"
 
 
 rule score_bdt:
     """Score the jets of a dataset with boosted trees.
 
     A row per jet in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
-    Wildcards: {tagger} a tagger of family bdt, {seed} its seed, {dataset} any dataset of the taggers' channel,
+    Wildcards: {tagger} a tagger of family bdt, {seed}{size} its training, {dataset} any dataset of the taggers' channel,
     {shift} `nominal` or a kinematic shift.
     """
     input:
@@ -107,15 +109,15 @@ rule score_bdt:
             wildcards.dataset,
             shift=wildcards.shift,
         ),
-        model="results/taggers/{tagger}/{seed}/model.json",
-        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+        model="results/taggers/{tagger}/{seed}{size}/model.json",
+        meta="results/taggers/{tagger}/{seed}{size}/model.meta.json",
         code=sources("lhcml.taggers.score_bdt"),
     output:
-        scores="results/taggers/{tagger}/{seed}/scores/{dataset}/{shift}.parquet",
+        scores="results/taggers/{tagger}/{seed}{size}/scores/{dataset}/{shift}.parquet",
     log:
-        "results/logs/taggers/score_bdt/{tagger}_{seed}_{dataset}_{shift}.log",
+        "results/logs/taggers/score_bdt/{tagger}_{seed}{size}_{dataset}_{shift}.log",
     benchmark:
-        "results/benchmarks/taggers/score_bdt/{tagger}_{seed}_{dataset}_{shift}.tsv"
+        "results/benchmarks/taggers/score_bdt/{tagger}_{seed}{size}_{dataset}_{shift}.tsv"
     wildcard_constraints:
         tagger=taggers_of(is_bdt),
     conda:
@@ -133,7 +135,7 @@ rule score_network:
     """Score the jets of a dataset with a neural network.
 
     A row per jet in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
-    Wildcards: {tagger} a tagger of a network family, {seed} its seed, {dataset} any dataset of the taggers' channel,
+    Wildcards: {tagger} a tagger of a network family, {seed}{size} its training, {dataset} any dataset of the taggers' channel,
     {shift} `nominal` or a kinematic shift.
     """
     input:
@@ -143,24 +145,25 @@ rule score_network:
             wildcards.dataset,
             shift=wildcards.shift,
         ),
-        model="results/taggers/{tagger}/{seed}/model.safetensors",
-        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+        model="results/taggers/{tagger}/{seed}{size}/model.safetensors",
+        meta="results/taggers/{tagger}/{seed}{size}/model.meta.json",
         code=sources("lhcml.taggers.score_network"),
         family=family_sources,
     output:
-        scores="results/taggers/{tagger}/{seed}/scores/{dataset}/{shift}.parquet",
+        scores="results/taggers/{tagger}/{seed}{size}/scores/{dataset}/{shift}.parquet",
     log:
-        "results/logs/taggers/score_network/{tagger}_{seed}_{dataset}_{shift}.log",
+        "results/logs/taggers/score_network/{tagger}_{seed}{size}_{dataset}_{shift}.log",
     benchmark:
-        "results/benchmarks/taggers/score_network/{tagger}_{seed}_{dataset}_{shift}.tsv"
+        "results/benchmarks/taggers/score_network/{tagger}_{seed}{size}_{dataset}_{shift}.tsv"
     wildcard_constraints:
-        tagger=taggers_of(lambda block: not is_bdt(block)),
+        tagger=taggers_of(is_network),
     conda:
         "../../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=memory(1500, 2),
         runtime=60,
+        gpu=lambda wildcards: TAGGERS[wildcards.tagger]["gpus"],
     shell:
         "python -m lhcml.taggers.score_network --model {input.model:q} --meta {input.meta:q} "
-        "--features {input.features:q} --threads {threads} --output {output.scores:q} > {log:q} 2>&1"
+        "--features {input.features:q} --threads {threads} --gpus {resources.gpu} --output {output.scores:q} > {log:q} 2>&1"

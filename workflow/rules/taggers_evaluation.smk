@@ -5,18 +5,18 @@ rule compute_metrics:
     """Compute AUC, accuracy and background rejection of one training on the test split.
 
     Definitions of arXiv:1902.09914, with bootstrap and statistical errors; see docs/taggers.md.
-    Wildcards: {tagger} a tagger, {seed} its seed.
+    Wildcards: {tagger} a tagger, {seed}{size} its training.
     """
     input:
         signal=tagger_scores("signal"),
         background=tagger_scores("background"),
         code=sources("lhcml.taggers.compute_metrics"),
     output:
-        metrics="results/taggers/{tagger}/{seed}/metrics.json",
+        metrics="results/taggers/{tagger}/{seed}{size}/metrics.json",
     log:
-        "results/logs/taggers/compute_metrics/{tagger}_{seed}.log",
+        "results/logs/taggers/compute_metrics/{tagger}_{seed}{size}.log",
     benchmark:
-        "results/benchmarks/taggers/compute_metrics/{tagger}_{seed}.tsv"
+        "results/benchmarks/taggers/compute_metrics/{tagger}_{seed}{size}.tsv"
     conda:
         "../../envs/plots.yaml"
     threads: 1
@@ -39,11 +39,8 @@ rule compare_taggers:
     their sources are in src/lhcml/taggers/published.json.
     """
     input:
-        metrics=expand(all_seeds("results/taggers/{tagger}/{seed}/metrics.json"), tagger=TAGGERS),
-        meta=expand(
-            all_seeds("results/taggers/{tagger}/{seed}/model.meta.json"),
-            tagger=TAGGERS,
-        ),
+        metrics=all_trainings("results/taggers/{tagger}/{seed}/metrics.json"),
+        meta=all_trainings("results/taggers/{tagger}/{seed}/model.meta.json"),
         published=os.path.relpath(ROOT / "src/lhcml/taggers/published.json"),
         code=sources("lhcml.taggers.compare_taggers"),
     output:
@@ -84,9 +81,8 @@ rule plot_taggers:
     Background rejection against signal efficiency on the test split: median and range over seeds.
     """
     input:
-        scores=expand(
-            all_seeds("results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet"),
-            tagger=TAGGERS,
+        scores=all_trainings(
+            "results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet",
             dataset=config["taggers"]["signal"] + config["taggers"]["background"],
         ),
         comparison="results/taggers/comparison.json",
@@ -130,8 +126,8 @@ rule plot_tagger:
     Wildcards: {tagger} a tagger of the configuration.
     """
     input:
-        signal=all_seeds(tagger_scores("signal")),
-        background=all_seeds(tagger_scores("background")),
+        signal=all_seeds(tagger_scores("signal", "{seed}")),
+        background=all_seeds(tagger_scores("background", "{seed}")),
         meta=all_seeds("results/taggers/{tagger}/{seed}/model.meta.json"),
         code=sources("lhcml.taggers.plot_tagger"),
     output:

@@ -1,7 +1,8 @@
 # What the rules of the taggers share: which tagger is of which kind, and where its files are.
 import re
 
-from lhcml.taggers.families import complete_architecture, family_module
+from lhcml.common.configuration import NOT_NETWORKS
+from lhcml.taggers.families import complete_architecture, default_inputs, family_module
 
 TAGGERS = config["taggers"]["models"]
 TAGGERS_CHANNEL = config["taggers"]["channel"]
@@ -13,20 +14,47 @@ def taggers_of(chosen) -> str:
 
 
 def is_bdt(block: dict) -> bool:
-    """Tell whether a tagger is a boosted tree (else it is a network)."""
+    """Tell whether a tagger is a boosted tree."""
     return block["family"] == "bdt"
 
 
-def architecture_of(name: str) -> dict:
-    """Return the complete architecture of a network; an unknown family or setting is told before any job starts."""
+def is_network(block: dict) -> bool:
+    """Tell whether a tagger is a network of `lhcml.taggers.models`, trained here."""
+    return block["family"] not in NOT_NETWORKS
+
+
+def network_settings(name: str) -> dict:
+    """Return what the training of a network is given; an unknown family or setting is told before any job starts."""
     block = TAGGERS[name]
     try:
-        return complete_architecture(block["family"], block["architecture"])
+        return {
+            "family": block["family"],
+            "inputs": block.get("inputs") or default_inputs(block["family"]),
+            "architecture": complete_architecture(block["family"], block["architecture"]),
+            "training": block["training"],
+        }
     except UserError as error:
         raise WorkflowError(f"taggers.models.{name}: {error}") from None
 
 
-ARCHITECTURES = {name: architecture_of(name) for name in TAGGERS if not is_bdt(TAGGERS[name])}
+NETWORKS = {name: network_settings(name) for name in TAGGERS if is_network(TAGGERS[name])}
+
+
+def seeds_of(tagger: str) -> list[int]:
+    """Return the seeds a tagger is trained with: its own, or those of the section."""
+    return TAGGERS[tagger].get("seeds", config["taggers"]["seeds"])
+
+
+def size_options(wildcards) -> str:
+    """Params function: options of a training for the {size} wildcard, `_4000jets`; none if it is empty.
+
+    The choice of jets depends on the seed alone, so that all taggers see the same jets.
+    """
+    if not wildcards.size:
+        return ""
+    seed = derive_seed(config["seed"], "learning_curve", wildcards.seed)
+    jets = wildcards.size.removeprefix("_").removesuffix("jets")
+    return f"--size {jets} --size-seed {seed}"
 
 
 def tagger_features(group: str) -> list[str]:
@@ -35,9 +63,9 @@ def tagger_features(group: str) -> list[str]:
     return [path for dataset in config["taggers"][group] for path in per_chunk(pattern, TAGGERS_CHANNEL, dataset)]
 
 
-def tagger_scores(group: str) -> list[str]:
-    """Return the nominal score files of the signal or background datasets, tagger and seed left open."""
-    pattern = "results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet"
+def tagger_scores(group: str, training: str = "{seed}{size}") -> list[str]:
+    """Return the nominal score files of the signal or background datasets, tagger and training left open."""
+    pattern = f"results/taggers/{{tagger}}/{training}/scores/{{dataset}}/nominal.parquet"
     return expand(pattern, dataset=config["taggers"][group], allow_missing=True)
 
 
@@ -46,9 +74,20 @@ def family_sources(wildcards) -> list[str]:
     return sources(family_module(TAGGERS[wildcards.tagger]["family"]))
 
 
-def all_seeds(pattern: str | list[str]) -> list[str]:
-    """Expand file patterns over the seeds of the configuration."""
-    return expand(pattern, seed=config["taggers"]["seeds"], allow_missing=True)
+def all_seeds(patterns: str | list[str]):
+    """Input function: file patterns expanded over the seeds of the tagger that the wildcard names."""
+    return lambda wildcards: expand(
+        patterns, tagger=wildcards.tagger, seed=seeds_of(wildcards.tagger), allow_missing=True
+    )
+
+
+def all_trainings(patterns: str | list[str], **wildcards) -> list[str]:
+    """Expand file patterns over all taggers, each with its seeds."""
+    return [
+        path
+        for tagger in TAGGERS
+        for path in expand(patterns, tagger=tagger, seed=seeds_of(tagger), allow_missing=True, **wildcards)
+    ]
 
 
 def tagger_label(name: str) -> str:

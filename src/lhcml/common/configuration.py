@@ -11,6 +11,8 @@ from typing import Any
 
 from lhcml.common.errors import UserError
 
+# Values of `family` of a tagger that are no network: they have other keys
+NOT_NETWORKS = ("bdt", "ensemble", "external", "onnx")
 STAGES = ("samples", "skim", "features", "taggers", "inference", "report")
 
 
@@ -152,6 +154,8 @@ def check_references(config: Mapping[str, Any]) -> None:
         both = sorted(set(taggers["signal"]) & set(taggers["background"]))
         if both:
             raise UserError(f"taggers: {', '.join(both)} is both signal and background", "keep it in one of the lists")
+        curve = taggers["learning_curve"]
+        require_known("taggers.learning_curve.taggers", curve["taggers"], list(taggers["models"]))
     for name, measurement in config["inference"]["measurements"].items():
         key = f"inference.measurements.{name}"
         if "workspace" in measurement:
@@ -162,7 +166,11 @@ def check_references(config: Mapping[str, Any]) -> None:
             continue
         require_known(f"{key}.channel", [measurement["channel"]], list(channels))
         require_known(f"{key}.tagger", [measurement["tagger"]], list(taggers["models"]))
-        require_known(f"{key}.tagger_seed", [str(measurement["tagger_seed"])], [str(s) for s in taggers["seeds"]])
+        require_known(
+            f"{key}.tagger_seed",
+            [str(measurement["tagger_seed"])],
+            [str(s) for s in taggers["models"][measurement["tagger"]].get("seeds", taggers["seeds"])],
+        )
         known = list(channels[measurement["channel"]]["datasets"])
         for sample, block in measurement["samples"].items():
             require_known(f"{key}.samples.{sample}.datasets", block["datasets"], known)
@@ -200,6 +208,14 @@ def drop_nulls(value: Any) -> Any:
     return value
 
 
+def complete_networks(config: dict[str, Any]) -> None:
+    """Give the blocks of networks the keys that they need not name, in place; their contents have defaults."""
+    for block in config.get("taggers", {}).get("models", {}).values():
+        if block["family"] not in NOT_NETWORKS:
+            block.setdefault("architecture", {})
+            block.setdefault("training", {})
+
+
 def load_configuration(config: Mapping[str, Any], schemas: Path) -> dict[str, Any]:
     """Return the configuration with defaults filled in and file patterns expanded, after all checks.
 
@@ -218,6 +234,7 @@ def load_configuration(config: Mapping[str, Any], schemas: Path) -> dict[str, An
     schema = load_schema(schemas)
     given = drop_nulls(config)
     validate_schema(given, schema)
+    complete_networks(given)
     filled: dict[str, Any] = fill_defaults(given, schema)
     # a default may be incomplete in itself: the filled configuration must be valid as well
     validate_schema(filled, schema)
