@@ -7,6 +7,7 @@ of the curve. Jets of equal score enter the curve together, as one vertex, so no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -98,6 +99,7 @@ class SortedScores:
     signal: Bools
     weight: Floats
     last_of_group: NDArray[np.intp]
+    order: NDArray[np.intp]
 
     @classmethod
     def of(cls, score: Floats, signal: Bools, weight: Floats) -> SortedScores:
@@ -105,7 +107,7 @@ class SortedScores:
         order = np.argsort(-score, kind="stable")
         ordered = score[order]
         last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-        return cls(signal[order], weight[order], last)
+        return cls(signal[order], weight[order], last, order)
 
     def curve(self, weight: Floats | None = None) -> RocCurve:
         """Return the ROC curve, with other weights (in sorted order) if given."""
@@ -162,6 +164,20 @@ def auc_error(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = 
     return float(np.sqrt(variance))
 
 
+def bootstrap_counts(signal: Bools, replicas: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each jet is drawn in each bootstrap replica: with replacement, within each class.
+
+    The same seed gives the same draws for every figure of merit of the same jets.
+    """
+    generator = np.random.default_rng(seed)
+    rows = [np.flatnonzero(signal), np.flatnonzero(~signal)]
+    for _ in range(replicas):
+        counts = np.zeros(signal.size)
+        for row in rows:
+            counts[row] = np.bincount(generator.integers(row.size, size=row.size), minlength=row.size)
+        yield counts
+
+
 def bootstrap(sample: SortedScores, working_points: tuple[float, ...], replicas: int, seed: int) -> dict[str, Any]:
     """Return the spread of AUC and rejections over bootstrap replicas of the test sample.
 
@@ -175,15 +191,13 @@ def bootstrap(sample: SortedScores, working_points: tuple[float, ...], replicas:
     """
     if replicas < 2:
         return {"auc": None, "rejections": [None] * len(working_points)}
-    generator = np.random.default_rng(seed)
-    rows = [np.flatnonzero(sample.signal), np.flatnonzero(~sample.signal)]
     aucs = np.empty(replicas)
     rejections = np.empty((replicas, len(working_points)))
-    for replica in range(replicas):
-        counts = np.zeros(sample.signal.size)
-        for row in rows:
-            counts[row] = np.bincount(generator.integers(row.size, size=row.size), minlength=row.size)
-        curve = sample.curve(counts * sample.weight)
+    signal = np.empty_like(sample.signal)
+    signal[sample.order] = sample.signal
+    # drawn in the order of the jets, not of their scores: all taggers see the same replicas
+    for replica, counts in enumerate(bootstrap_counts(signal, replicas, seed)):
+        curve = sample.curve(counts[sample.order] * sample.weight)
         aucs[replica] = curve.auc()
         rejections[replica] = [curve.rejection(point) for point in working_points]
     spread = [float(r.std(ddof=1)) if np.isfinite(r).all() else None for r in rejections.T]
