@@ -1,0 +1,58 @@
+"""Jets given by four-momenta, for the families that compare constituents with each other, and the form for export."""
+
+import torch
+
+from lhcml.taggers.packing import Batch, make_batch
+
+MOMENTUM = ["part_px", "part_py", "part_pz", "part_energy"]
+
+
+def momenta(lengths, seed=0):
+    """Return px, py, pz, E of collimated jets, float64, shape (rows, 4), and their lengths."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.as_tensor(lengths)
+    rows = int(lengths.sum())
+
+    def normal(width):
+        return width * torch.randn(rows, generator=generator, dtype=torch.float64)
+
+    # azimuths around pi: differences must wrap; masses of a pion and of a photon
+    pt, eta, phi = 1 + normal(20.0).abs(), 0.5 + normal(0.3), torch.pi + normal(0.3)
+    mass = torch.where(normal(1.0) > 0, 0.14, 0.0)
+    px, py, pz = pt * phi.cos(), pt * phi.sin(), pt * eta.sinh()
+    return torch.stack((px, py, pz, torch.sqrt(px**2 + py**2 + pz**2 + mass**2)), 1), lengths
+
+
+def momentum_batch(lengths, seed=0, dtype=torch.float64):
+    """Return a batch with four-momenta as inputs."""
+    values, lengths = momenta(lengths, seed)
+    return make_batch(values.to(dtype), lengths)
+
+
+class SameLength(torch.nn.Module):
+    """A network as function of jets that all have the same number of rows, (jets, n, inputs)."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, values):
+        jets, n = values.shape[:2]
+        jet = torch.arange(jets)[:, None].expand(jets, n).reshape(-1)
+        position = torch.arange(n)[None].expand(jets, n).reshape(-1)
+        return self.model(Batch(values.flatten(0, 1), torch.full((jets,), n), jet, position, n))
+
+
+def assert_exportable(model, make_values, tolerance):
+    """Export with both sizes symbolic, and compare with the eager model at other sizes."""
+    model.eval()
+    sizes = {0: torch.export.Dim("jets"), 1: torch.export.Dim("constituents")}
+    program = torch.export.export(SameLength(model), (make_values(3, 7),), dynamic_shapes=(sizes,))
+    exported = program.module()
+    for jets, n in ((1, 1), (2, 3), (4, 30), (1, 200)):
+        values = make_values(jets, n)
+        lengths = torch.full((jets,), n)
+        with torch.inference_mode():
+            torch.testing.assert_close(
+                exported(values), model(make_batch(values.flatten(0, 1), lengths)), rtol=tolerance, atol=tolerance
+            )
