@@ -174,7 +174,8 @@ def whole_step(counts: NDArray[np.int64], particles: list[NDArray[np.float64]]) 
     columns |= {f"PFCands_{name}": lists(np.ones(counts.sum()), np.int32) for name in ("charge", "pdgId")}
     config = {
         "jet": "FatJet", "radius": RADIUS, "max_constituents": 200, "puppi_jets": [],
-        "soft_drop": {"zcut": ZCUT, "beta": 0.0}, "split": {"train": 0.4, "validation": 0.1, "test": 0.5},
+        "soft_drop": {"zcut": ZCUT, "beta": 0.0}, "efp": {"degree": 0},
+        "split": {"train": 0.4, "validation": 0.1, "test": 0.5},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         skim = Path(folder) / "skim.root"

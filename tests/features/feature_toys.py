@@ -12,6 +12,7 @@ CONFIG = {
     "max_constituents": 200,
     "puppi_jets": ["FatJet"],
     "soft_drop": {"zcut": 0.1, "beta": 0},
+    "efp": {"degree": 0, "beta": 0.5},
     "split": {"train": 0.4, "validation": 0.1, "test": 0.5},
 }
 

@@ -111,7 +111,7 @@ def test_nsubjettiness_of_three_particles():
 
 
 def test_nsubjettiness_of_as_many_axes_as_particles():
-    # eight particles of 1 to 8 GeV on a line, 0.1 apart: kt merges those of 1 and 2 GeV first, all others are axes of tau_7
+    # eight particles of 1 to 8 GeV on a line, 0.1 apart: kt merges those of 1 and 2 GeV first, all others are axes
     line = [(k, 0.1 * k, 0, 0) for k in range(1, 9)]
     observables, _, _, _ = observe(*line)
     assert observables["jet_tau7"] == pytest.approx(1 / 36 * 0.1 / R0)

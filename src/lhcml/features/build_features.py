@@ -75,7 +75,21 @@ def jet_features(jets: Jets, radius: float, config: Mapping[str, Any]) -> dict[s
         **{name: ak.unflatten(lund[:, i].astype(np.float32), lund_counts) for i, name in enumerate(LUND_VALUES)},
         "lund_parent": ak.unflatten(parent.astype(np.int32), lund_counts),
         "lund_depth": ak.unflatten(depth.astype(np.int32), lund_counts),
+        **({"jet_efp": flow_polynomials(jets, config["efp"])} if config["efp"]["degree"] else {}),
     }
+
+
+def flow_polynomials(jets: Jets, settings: Mapping[str, Any]) -> Any:
+    """Return the energy flow polynomials of `settings` (`degree`, `beta`), as many of 32 bits for each jet."""
+    import awkward as ak
+    import numpy as np
+
+    from lhcml.features.energy_flow import energy_flow_polynomials
+
+    pt, eta, phi, mass = (jets.parts[name].astype(np.float64) for name in ("pt", "eta", "phi", "mass"))
+    rapidity = np.arcsinh(pt * np.sinh(eta) / np.hypot(pt, mass))
+    values = energy_flow_polynomials(jets.counts, pt, rapidity, phi, degree=settings["degree"], beta=settings["beta"])
+    return ak.from_numpy(values.astype(np.float32), regulararray=True)
 
 
 def build_features(path: Path, shift: str, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

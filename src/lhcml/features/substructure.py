@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -47,7 +48,7 @@ def one_jet(
 
     cluster(nodes, n, KT, True, children)
     # tau_N is 0 for N or fewer constituents: each is an axis
-    tau = np.zeros((MOST_AXES, 3))
+    tau: Any = np.zeros((MOST_AXES, 3))
     nsubjettiness(pt, y, phi, winner_axes(nodes, children, n, min(MOST_AXES, n - 1)), tau)
     for count in range(1, 4):
         row[2 + count] = ratio(tau[count, 1], tau[count - 1, 1])
