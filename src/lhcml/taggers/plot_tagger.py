@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.files import read_json
 from lhcml.common.style import COLOURS, add_label, new_figure, save_figure
-from lhcml.taggers.compute_metrics import read_scores
+from lhcml.taggers.score_tables import read_scores
 
 SIGNAL_COLOUR, BACKGROUND_COLOUR = COLOURS[2], COLOURS[0]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.files import read_json
 from lhcml.common.style import COLOURS, add_label, new_figure, save_figure
-from lhcml.taggers.compute_metrics import read_scores
 from lhcml.taggers.metrics import RocCurve, roc_curve
+from lhcml.taggers.score_tables import read_scores
 
 # Fewer background jets than this beyond a cut say little about the rejection: the curves end there
 FEWEST_BACKGROUND = 5

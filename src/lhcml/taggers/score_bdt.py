@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,24 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.taggers.jets import Jets
 from lhcml.taggers.scores import score_files, sigmoid
+
+
+def load_booster(model: Path, threads: int) -> Any:
+    """Return trained trees.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read.
+    """
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": threads})
+    try:
+        booster.load_model(model)
+    except xgboost.core.XGBoostError as error:
+        raise UserError(f"cannot read {model}: {error}", "delete it and train again") from error
+    return booster
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,11 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("xgboost %s", xgboost.__version__)
 
     meta = read_json(args.meta)
-    booster = xgboost.Booster({"nthread": args.threads})
-    try:
-        booster.load_model(args.model)
-    except xgboost.core.XGBoostError as error:
-        raise UserError(f"cannot read {args.model}: {error}", "delete it and train again") from error
+    booster = load_booster(args.model, args.threads)
 
     def predict(jets: Jets) -> NDArray[np.float64]:
         matrix = xgboost.DMatrix(jets.values, feature_names=meta["inputs"], nthread=args.threads)
