@@ -167,3 +167,101 @@ rule score_network:
     shell:
         "python -m lhcml.taggers.score_network --model {input.model:q} --meta {input.meta:q} "
         "--features {input.features:q} --threads {threads} --gpus {resources.gpu} --output {output.scores:q} > {log:q} 2>&1"
+
+
+rule export_onnx:
+    """Export a trained network to ONNX, if it gives the same there.
+
+    torch and onnxruntime are compared on jets of 1 to 200 constituents before anything is written; the largest deviation for
+    each is kept beside the model.
+    Wildcards: {tagger} a tagger of a network family, {seed}{size} its training.
+    """
+    input:
+        model="results/taggers/{tagger}/{seed}{size}/model.safetensors",
+        meta="results/taggers/{tagger}/{seed}{size}/model.meta.json",
+        features=lambda wildcards: tagger_features("signal"),
+        code=sources("lhcml.taggers.export_onnx"),
+        family=family_sources,
+    output:
+        model="results/taggers/{tagger}/{seed}{size}/model.onnx",
+        parity="results/taggers/{tagger}/{seed}{size}/model.onnx.json",
+    log:
+        "results/logs/taggers/export_onnx/{tagger}_{seed}{size}.log",
+    benchmark:
+        "results/benchmarks/taggers/export_onnx/{tagger}_{seed}{size}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(is_network),
+    conda:
+        "../../envs/onnx.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
+    shell:
+        "python -m lhcml.taggers.export_onnx --model {input.model:q} --meta {input.meta:q} --features {input.features:q} "
+        "--output {output.model:q} --parity {output.parity:q} > {log:q} 2>&1"
+
+
+rule score_onnx:
+    """Score the jets of a dataset with an ONNX model, ours or another's.
+
+    A row per jet in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
+    Wildcards: {tagger} a tagger of family onnx, {seed} its seed, {dataset} any dataset of the taggers' channel, {shift} `nominal`
+    or a kinematic shift.
+    """
+    input:
+        features=lambda wildcards: per_chunk(
+            "results/features/{channel}/{dataset}/{shift}/{chunk}.parquet",
+            TAGGERS_CHANNEL,
+            wildcards.dataset,
+            shift=wildcards.shift,
+        ),
+        model=lambda wildcards: TAGGERS[wildcards.tagger]["model"],
+        preprocess=lambda wildcards: TAGGERS[wildcards.tagger].get("preprocess", []),
+        code=sources("lhcml.taggers.score_onnx"),
+    output:
+        scores="results/taggers/{tagger}/{seed}{size}/scores/{dataset}/{shift}.parquet",
+    log:
+        "results/logs/taggers/score_onnx/{tagger}_{seed}{size}_{dataset}_{shift}.log",
+    benchmark:
+        "results/benchmarks/taggers/score_onnx/{tagger}_{seed}{size}_{dataset}_{shift}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(is_onnx),
+    conda:
+        "../../envs/onnx.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500, 2),
+        runtime=60,
+    params:
+        options=onnx_options,
+    shell:
+        "python -m lhcml.taggers.score_onnx --model {input.model:q} {params.options} --features {input.features:q} "
+        "--threads {threads} --output {output.scores:q} > {log:q} 2>&1"
+
+
+rule describe_onnx:
+    """Describe an ONNX model for the comparison: its parameters, and that it was not trained here.
+
+    Wildcards: {tagger} a tagger of family onnx, {seed} its seed.
+    """
+    input:
+        model=lambda wildcards: TAGGERS[wildcards.tagger]["model"],
+        code=sources("lhcml.taggers.describe_onnx"),
+    output:
+        meta="results/taggers/{tagger}/{seed}{size}/model.meta.json",
+    log:
+        "results/logs/taggers/describe_onnx/{tagger}_{seed}{size}.log",
+    benchmark:
+        "results/benchmarks/taggers/describe_onnx/{tagger}_{seed}{size}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(is_onnx),
+    conda:
+        "../../envs/onnx.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+    shell:
+        "python -m lhcml.taggers.describe_onnx --model {input.model:q} --tagger {wildcards.tagger:q} --seed {wildcards.seed} "
+        "--meta {output.meta:q} > {log:q} 2>&1"

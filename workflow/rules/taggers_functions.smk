@@ -1,5 +1,6 @@
 # What the rules of the taggers share: which tagger is of which kind, and where its files are.
 import re
+import shlex
 
 from lhcml.common.configuration import NOT_NETWORKS
 from lhcml.taggers.families import complete_architecture, default_inputs, family_module
@@ -21,6 +22,21 @@ def is_bdt(block: dict) -> bool:
 def is_network(block: dict) -> bool:
     """Tell whether a tagger is a network of `lhcml.taggers.models`, trained here."""
     return block["family"] not in NOT_NETWORKS
+
+
+def is_onnx(block: dict) -> bool:
+    """Tell whether a tagger is an ONNX model, applied and not trained here."""
+    return block["family"] == "onnx"
+
+
+def onnx_options(wildcards) -> str:
+    """Params function: options that describe another's ONNX model; none for one of ours."""
+    block = TAGGERS[wildcards.tagger]
+    if "preprocess" not in block:
+        return ""
+    columns = shlex.quote(as_json(block.get("columns", {})))
+    signal = " ".join(str(position) for position in block.get("signal_outputs", [1]))
+    return f"--preprocess {shlex.quote(block['preprocess'])} --columns {columns} --signal {signal}"
 
 
 def network_settings(name: str) -> dict:

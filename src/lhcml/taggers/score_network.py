@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,30 @@ from lhcml.common.files import read_json
 from lhcml.taggers.families import build_network
 from lhcml.taggers.jets import Jets
 from lhcml.taggers.scores import score_files, sigmoid
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_network(weights: Path, meta: Mapping[str, Any]) -> torch.nn.Module:
+    """Return a trained network.
+
+    Raises
+    ------
+    UserError
+        If the weights cannot be read or are not of this network.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    mean, scale = (torch.tensor(meta["scaling"][name]) for name in ("mean", "scale"))
+    model = build_network(meta["family"], meta["settings"]["architecture"], meta["inputs"], mean, scale)
+    try:
+        model.load_state_dict(load_file(weights))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"cannot use {weights} as {meta['family']}: {error}", "delete it and train again") from error
+    return model
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,8 +53,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     log = start_log("torch", "numpy")
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     from lhcml.taggers.packing import PackedJets
     from lhcml.taggers.training import choose_device, predict
@@ -38,14 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.use_deterministic_algorithms(True)
     device = choose_device(args.gpus)
     meta = read_json(args.meta)
-    mean, scale = (torch.tensor(meta["scaling"][name]) for name in ("mean", "scale"))
-    model = build_network(meta["family"], meta["settings"]["architecture"], meta["inputs"], mean, scale)
-    try:
-        model.load_state_dict(load_file(args.model))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"cannot use {args.model} as {meta['family']}: {error}", "delete it and train again") from error
-
-    model.to(device)
+    model = load_network(args.model, meta).to(device)
 
     def score(jets: Jets) -> NDArray[np.float64]:
         return sigmoid(predict(model, PackedJets(jets), device))
