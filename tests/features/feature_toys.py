@@ -13,6 +13,7 @@ CONFIG = {
     "puppi_jets": ["FatJet"],
     "soft_drop": {"zcut": 0.1, "beta": 0},
     "efp": {"degree": 0, "beta": 0.5},
+    "perturbations": {"smear": {"pt": 0.1, "eta": 0.005, "phi": 0.005}, "drop": {"probability": 0.1}},
     "split": {"train": 0.4, "validation": 0.1, "test": 0.5},
 }
 

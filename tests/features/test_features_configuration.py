@@ -32,6 +32,8 @@ def test_defaults_are_those_of_the_default_configuration():
         ({"soft_drop": {"zcut": 0.5}}, "features.soft_drop.zcut"),
         ({"max_constituents": 0}, "features.max_constituents"),
         ({"efp": {"degree": 8}}, "features.efp.degree"),
+        ({"perturbations": {"drop": {"probability": 1}}}, "features.perturbations.drop.probability"),
+        ({"perturbations": {"smeer": {}}}, "features.perturbations.smeer: unknown key; did you mean 'smear'"),
         ({"plots": {"toptags": ["qcd"]}}, "'toptags' is not defined(.|\n)*'toptag'"),
         ({"plots": {"toptag": ["qdc"]}}, "features.plots.toptag: 'qdc' is not defined(.|\n)*'qcd'"),
         ({"puppi_jets": ["GenJet"]}, "features.puppi_jets"),

@@ -15,11 +15,11 @@ FEATURES_TARGETS = expand(
 rule build_features:
     """Compute the features of the selected jets of one skim, for one shift.
 
-    Substructure observables (N-subjettiness, energy correlators, soft drop, angularities), constituents with their
+    Substructure observables (N-subjettiness, correlators, soft drop, angularities, flow polynomials), constituents with their
     kinematics relative to the jet, Lund declusterings, and the split into train, validation and test. A kinematic shift
-    scales the constituents with their jet.
+    scales the constituents with their jet; `smear` and `drop` change them at random.
 
-    Wildcards: channel, dataset, shift ("nominal", "jesUp", ...), chunk.
+    Wildcards: channel, dataset, shift ("nominal", "jesUp", ..., "smear", "drop"), chunk.
     """
     input:
         skim="results/skim/{channel}/{dataset}/{chunk}.root",
@@ -30,6 +30,8 @@ rule build_features:
         "results/logs/features/build_features/{channel}_{dataset}_{shift}_{chunk}.log",
     benchmark:
         "results/benchmarks/features/build_features/{channel}_{dataset}_{shift}_{chunk}.tsv"
+    wildcard_constraints:
+        shift="nominal|jesUp|jesDown|jerUp|jerDown|" + "|".join(config["features"]["perturbations"]),
     conda:
         "../../envs/features.yaml"
     threads: 1
@@ -38,9 +40,10 @@ rule build_features:
         runtime=30,
     params:
         config=feature_settings,
+        seed=perturbation_seed,
     shell:
         "python -m lhcml.features.build_features --input {input.skim:q} --shift {wildcards.shift:q} "
-        "--config {params.config:q} --threads {threads} --output {output.features:q} > {log:q} 2>&1"
+        "--config {params.config:q} {params.seed} --threads {threads} --output {output.features:q} > {log:q} 2>&1"
 
 
 rule plot_features:

@@ -5,10 +5,24 @@ FEATURES_PLOT_FILES = 20
 
 
 def feature_settings(wildcards) -> str:
-    """Params function: the features section without its plots, with the jets of the channel."""
+    """Params function: what a shift uses of the features section, with the jets of the channel."""
     jets = config["channels"][wildcards.channel]["selection"]["jets"]
-    settings = {key: value for key, value in config["features"].items() if key != "plots"}
+    settings = {key: value for key, value in config["features"].items() if key not in ("plots", "perturbations")}
+    if is_perturbed(wildcards):
+        settings["perturbations"] = {wildcards.shift: config["features"]["perturbations"][wildcards.shift]}
     return as_json(settings | {"jet": jets["collection"], "radius": jets["radius"]})
+
+
+def is_perturbed(wildcards) -> bool:
+    """Tell whether a shift is a random change of constituents, and not one of the skim's."""
+    return wildcards.shift in config["features"]["perturbations"]
+
+
+def perturbation_seed(wildcards) -> str:
+    """Params function: the option with the job's seed for what is random; nothing for other shifts."""
+    if not is_perturbed(wildcards):
+        return ""
+    return f"--seed {job_seed('build_features', 'channel', 'dataset', 'shift', 'chunk')(wildcards)}"
 
 
 def nominal_features(wildcards) -> list[str]:

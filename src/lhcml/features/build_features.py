@@ -1,4 +1,4 @@
-r"""Compute the features of the selected jets of one skim, for one kinematic shift.
+r"""Compute the features of the selected jets of one skim, for one kinematic shift or perturbation.
 
 Reads the tree `Events` of a skim and writes a Parquet file with a row per selected jet: identity, split, weights,
 four-momentum, substructure observables, constituents and Lund declusterings. docs/features.md describes the columns.
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lhcml.common.cli import Progress, json_argument, make_parser, run_main, start_log
+from lhcml.common.errors import UserError
 
 if TYPE_CHECKING:
     from lhcml.features.read_skim import Jets
@@ -92,7 +94,9 @@ def flow_polynomials(jets: Jets, settings: Mapping[str, Any]) -> Any:
     return ak.from_numpy(values.astype(np.float32), regulararray=True)
 
 
-def build_features(path: Path, shift: str, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def build_features(
+    path: Path, shift: str, config: Mapping[str, Any], seed: int | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the feature columns of a skim step by step, after checking that every number is finite.
 
     Parameters
@@ -100,23 +104,34 @@ def build_features(path: Path, shift: str, config: Mapping[str, Any]) -> Iterato
     path : Path
         Skim.
     shift : str
-        "nominal" or a kinematic shift.
+        "nominal", a kinematic shift, or a perturbation ("smear", "drop") of the nominal jets.
     config : mapping
         Section `features` of the configuration, with `jet` (the collection) and `radius` of the channel.
+    seed : int, optional
+        Seed of a perturbation.
 
     Raises
     ------
     UserError
-        If the skim cannot be read, lacks a branch, or a feature is NaN or infinite.
+        If the skim cannot be read, lacks a branch, a feature is NaN or infinite, or a perturbation has no seed.
     """
+    import numpy as np
+
     from lhcml.common.files import require_finite
+    from lhcml.features.perturbations import PERTURBATIONS, perturb
     from lhcml.features.read_skim import open_events, read_jets
 
+    change = None
+    if shift in PERTURBATIONS:
+        if seed is None:
+            raise UserError(f"shift {shift} is random and has no seed", "give one with --seed")
+        random = np.random.default_rng(seed)
+        change = partial(perturb, shift=shift, settings=config["perturbations"][shift], random=random)
     collection = config["jet"]
     progress = Progress(open_events(path).num_entries, "events")
     steps = read_jets(
-        path, collection, shift, puppi=collection in config["puppi_jets"],
-        max_constituents=config["max_constituents"], step_size=STEP_SIZE,
+        path, collection, "nominal" if change else shift, puppi=collection in config["puppi_jets"],
+        max_constituents=config["max_constituents"], step_size=STEP_SIZE, change=change,
     )  # fmt: skip
     for events, jets in steps:
         columns = jet_features(jets, config["radius"], config)
@@ -131,7 +146,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; see the module's docstring."""
     parser = make_parser(__doc__)
     parser.add_argument("--input", required=True, type=Path, help="skim (ROOT)")
-    parser.add_argument("--shift", default="nominal", help="nominal or a kinematic shift of the skim")
+    parser.add_argument("--shift", default="nominal", help="nominal, a kinematic shift of the skim, smear or drop")
+    parser.add_argument("--seed", type=int, help="seed of smear and drop")
     parser.add_argument("--config", required=True, type=json_argument, help="features section with jet and radius")
     parser.add_argument("--output", required=True, type=Path, help="features (Parquet)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the kernels")
@@ -145,7 +161,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from lhcml.common.files import write_parquet_parts
 
-    log = start_log("awkward", "uproot", "numba", "numpy", "pyarrow")
+    log = start_log("awkward", "uproot", "numba", "numpy", "pyarrow", seed=arguments.seed)
     numba.set_num_threads(min(arguments.threads, numba.config.NUMBA_NUM_THREADS))
     log.info("features of %s, shift %s", arguments.input, arguments.shift)
     rows = capped = empty = 0
@@ -155,7 +171,7 @@ def run(arguments: argparse.Namespace) -> None:
         import awkward as ak
         import numpy as np
 
-        for columns in build_features(arguments.input, arguments.shift, arguments.config):
+        for columns in build_features(arguments.input, arguments.shift, arguments.config, arguments.seed):
             kept = ak.to_numpy(ak.num(columns["part_pt"]))
             rows += len(kept)
             capped += int(np.count_nonzero(kept < columns["jet_multiplicity"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from lhcml.features.constituents import constituent_lists, order_by_pt
 EVENT_IDS = ("run", "luminosityBlock", "event")
 CANDIDATES = ("pt", "eta", "phi", "mass", "charge", "pdgId")
 PUPPI_WEIGHT = "PFCands_puppiWeight"
+
+Arrays = dict[str, NDArray[Any]]
+Change = Callable[[Arrays, NDArray[np.int64], Arrays], tuple[Arrays, NDArray[np.int64], Arrays]]
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,14 @@ def check_types(path: str | Path, columns: Mapping[str, ak.Array]) -> None:
 
 
 def read_jets(
-    path: str | Path, collection: str, shift: str, *, puppi: bool, max_constituents: int, step_size: int
+    path: str | Path,
+    collection: str,
+    shift: str,
+    *,
+    puppi: bool,
+    max_constituents: int,
+    step_size: int,
+    change: Change | None = None,
 ) -> Iterator[tuple[int, Jets]]:
     """Yield the number of events read and their selected jets, step by step.
 
@@ -142,6 +152,8 @@ def read_jets(
         Largest number of constituents kept in a jet, the hardest.
     step_size : int
         Events a step; an empty file gives one empty step.
+    change : function, optional
+        Returns constituents, their numbers and four-momenta of the jets, given these, before the cap on constituents.
 
     Raises
     ------
@@ -166,13 +178,19 @@ def read_jets(
         columns = {name: events[name] for name in branches}
         check_types(path, columns)
         try:
-            yield len(events), select_jets(columns, str(path), collection, shift, weights, max_constituents)
+            yield len(events), select_jets(columns, str(path), collection, shift, weights, max_constituents, change)
         except IndexError as error:
             raise UserError(f"{path}: {error}", "make the skim again from a sound file") from error
 
 
 def select_jets(
-    events: Mapping[str, ak.Array], path: str, collection: str, shift: str, weights: list[str], max_constituents: int
+    events: Mapping[str, ak.Array],
+    path: str,
+    collection: str,
+    shift: str,
+    weights: list[str],
+    max_constituents: int,
+    change: Change | None,
 ) -> Jets:
     """Return the selected jets of events given as columns; parameters and errors as in `read_jets`."""
     selected = events[f"selectedJet_{shift}"]
@@ -215,6 +233,8 @@ def select_jets(
     real = parts["pt"] > 0
     counts = np.bincount(np.repeat(np.arange(len(jet)), counts)[real], minlength=len(jet))
     parts = {name: values[real] for name, values in parts.items()}
+    if change is not None:
+        parts, counts, jets = change(parts, counts, jets)
     order, kept = order_by_pt(parts["pt"], counts, max_constituents)
     return Jets(
         ids={name: ak.to_numpy(events[name]).astype(np.int64)[event] for name in EVENT_IDS},
