@@ -107,12 +107,59 @@ def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return torch.log(torch.stack(columns, -1).clamp(min=SMALLEST))
 
 
+class DropSome(torch.autograd.Function):
+    """Set each element to 0 with probability p, and multiply the others by 1 / (1 - p).
+
+    The gaps between dropped elements are drawn, which follow a geometric distribution: a random number for each
+    element that is dropped instead of one for each. On a CPU torch's dropout takes three times as long, and
+    half as long as all the rest of this network.
+    """
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor, p: float) -> torch.Tensor:
+        """Return the remaining elements."""
+        mean = p * x.numel()
+        # six standard deviations more than are expected to be dropped
+        draws = int(mean + 6 * math.sqrt(mean) + 6)
+        # 1 - u is in (0, 1], so that its logarithm is finite
+        gaps = torch.rand(draws, device=x.device).neg_().log1p_().div_(math.log1p(-p)).long() + 1
+        dropped = torch.cumsum(gaps, 0) - 1
+        dropped = dropped[: int(torch.searchsorted(dropped, x.numel()))]
+        context.save_for_backward(dropped)
+        context.factor = 1 / (1 - p)
+        result = torch.mul(x, context.factor).contiguous()
+        result.view(-1).index_fill_(0, dropped, 0.0)
+        return result
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Return the gradient, zero where elements were dropped."""
+        (dropped,) = context.saved_tensors
+        result = torch.mul(gradient, context.factor).contiguous()
+        result.view(-1).index_fill_(0, dropped, 0.0)
+        return result, None
+
+
+class Dropout(nn.Module):
+    """Dropout by `DropSome`."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Drop elements when training."""
+        if not self.training or self.p == 0:
+            return x
+        result: torch.Tensor = DropSome.apply(x, self.p)
+        return result
+
+
 @dataclass(frozen=True)
 class Bucket:
     """Jets of similar length, whose attention is computed together: their rows, and bias (heads, jets, n, n)."""
 
     batch: Batch
-    start: int
     bias: torch.Tensor
 
 
@@ -149,7 +196,7 @@ class Block(nn.Module):
         self.hidden_norm = nn.LayerNorm(hidden)
         self.hidden_out = nn.Linear(hidden, width)
         self.residual_scale = nn.Parameter(torch.ones(width))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.xavier_uniform_(self.query_key_value.weight)
         nn.init.zeros_(self.query_key_value.bias)
         nn.init.zeros_(self.out.bias)
@@ -172,11 +219,9 @@ class ParticleBlock(Block):
 
     def forward(self, x: torch.Tensor, buckets: Sequence[Bucket]) -> torch.Tensor:
         """Return the updated rows of all jets, (rows, width)."""
-        projected = self.query_key_value(self.norm(x))
-        attended = [
-            self.attend(projected.narrow(0, bucket.start, bucket.batch.jet.shape[0]), bucket) for bucket in buckets
-        ]
-        return self.finish(x, torch.cat(attended) if len(attended) > 1 else attended[0])
+        parts = self.query_key_value(self.norm(x)).split([bucket.batch.jet.shape[0] for bucket in buckets])
+        attended = [self.attend(part, bucket) for part, bucket in zip(parts, buckets, strict=True)]
+        return self.finish(x, torch.cat(attended))
 
     def attend(self, projected: torch.Tensor, bucket: Bucket) -> torch.Tensor:
         """Return softmax(q k / sqrt(d) + bias) v of the rows of a bucket, (rows, width), from (rows, 3 width)."""
@@ -285,7 +330,7 @@ class ParticleTransformer(nn.Module):
         shape = (jets, n, n, 4)
         features = pair_features(momentum[:, :, None].expand(shape), momentum[:, None].expand(shape))
         bias = self.pairs(features.reshape(-1, 4)).view(jets, n, n, -1).permute(3, 0, 1, 2)
-        return Bucket(batch, 0, bias.masked_fill(~is_row(batch)[:, None, :], OFF))
+        return Bucket(batch, bias.masked_fill(~is_row(batch)[:, None, :], OFF))
 
     def make_buckets(self, batch: Batch) -> list[Bucket]:
         """Return buckets of jets sorted by length, with the biases of their pairs."""
@@ -300,7 +345,7 @@ class ParticleTransformer(nn.Module):
             firsts.append((first[:, None] + i)[exists])
             seconds.append((first[:, None] + j)[exists])
             places.append((torch.arange(len(lengths))[:, None] * n * n + i * n + j)[exists])
-            parts.append((part, start))
+            parts.append(part)
             start += len(part.values)
         row1, row2 = torch.cat(firsts), torch.cat(seconds)
         momentum = batch.values[:, self.momentum]
@@ -308,12 +353,12 @@ class ParticleTransformer(nn.Module):
         # a pair of a constituent with itself is met twice when the triangle is added to its mirror image
         bias = bias * torch.where(row1 == row2, 0.5, 1.0)[:, None]
         buckets = []
-        for (part, begin), values, place in zip(parts, bias.split([len(p) for p in places]), places, strict=True):
+        for part, values, place in zip(parts, bias.split([len(p) for p in places]), places, strict=True):
             jets, n = len(part.lengths), part.longest
             upper = bias.new_zeros(jets * n * n, bias.shape[1]).index_copy(0, place, values)
             upper = upper.view(jets, n, n, bias.shape[1]).permute(3, 0, 1, 2)
             off = torch.where(is_row(part), 0.0, OFF)[:, None, :]
-            buckets.append(Bucket(part, begin, upper + upper.transpose(2, 3) + off))
+            buckets.append(Bucket(part, upper + upper.transpose(2, 3) + off))
         return buckets
 
 
