@@ -1,15 +1,48 @@
-# Figures of merit of taggers, their comparison with each other and with published ones, figures.
+# Figures of merit of taggers, their cost, and their comparison with each other and with published ones.
+
+
+include: "taggers_evaluation_functions.smk"
+
+
+rule list_test_jets:
+    """List the jets of the test split that all taggers are judged on: dataset, keys, label, pT, eta and mass.
+
+    Whoever scores these jets elsewhere can enter the comparison: see `import_scores`.
+    """
+    input:
+        features=lambda wildcards: tagger_features("signal") + tagger_features("background"),
+        code=sources("lhcml.taggers.list_test_jets"),
+    output:
+        jets="results/taggers/test_jets.parquet",
+    log:
+        "results/logs/taggers/list_test_jets/all.log",
+    benchmark:
+        "results/benchmarks/taggers/list_test_jets/all.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(700, 2),
+        runtime=10,
+    params:
+        signal=config["taggers"]["signal"],
+    shell:
+        "python -m lhcml.taggers.list_test_jets --features {input.features:q} --signal {params.signal:q} "
+        "--output {output.jets:q} > {log:q} 2>&1"
 
 
 rule compute_metrics:
-    """Compute AUC, accuracy and background rejection of one training on the test split.
+    """Compute the figures of merit of one training on the test split.
 
-    Definitions of arXiv:1902.09914, with bootstrap and statistical errors; see docs/taggers.md.
+    AUC, accuracy and background rejection (arXiv:1902.09914) with bootstrap and statistical errors; calibration before and
+    after a temperature fitted on the validation split; sculpting of the jet mass of background jets. See
+    docs/taggers_evaluation.md.
     Wildcards: {tagger} a tagger, {seed}{size} its training.
     """
     input:
         signal=tagger_scores("signal"),
         background=tagger_scores("background"),
+        jets="results/taggers/test_jets.parquet",
         code=sources("lhcml.taggers.compute_metrics"),
     output:
         metrics="results/taggers/{tagger}/{seed}{size}/metrics.json",
@@ -29,7 +62,107 @@ rule compute_metrics:
         seed=derive_seed(config["seed"], "compute_metrics"),
     shell:
         "python -m lhcml.taggers.compute_metrics --signal {input.signal:q} --background {input.background:q} --split test "
-        "--replicas {params.replicas} --seed {params.seed} --output {output.metrics:q} > {log:q} 2>&1"
+        "--calibrate-on validation --jets {input.jets:q} --replicas {params.replicas} --seed {params.seed} "
+        "--output {output.metrics:q} > {log:q} 2>&1"
+
+
+rule compute_robustness:
+    """Compute the changes of AUC and rejection of one training under shifts of the jets.
+
+    Energy scale or perturbed constituents, as `taggers: robustness:` names them; at the nominal thresholds, errors from a
+    bootstrap of the same jets before and after.
+    Wildcards: {tagger} a tagger, {seed} one of its seeds.
+    """
+    input:
+        scores=expand(
+            "results/taggers/{{tagger}}/{{seed}}/scores/{dataset}/{shift}.parquet",
+            dataset=config["taggers"]["signal"] + config["taggers"]["background"],
+            shift=["nominal", *config["taggers"]["robustness"]],
+        ),
+        code=sources("lhcml.taggers.compute_robustness"),
+    output:
+        robustness="results/taggers/{tagger}/{seed}/robustness.json",
+    log:
+        "results/logs/taggers/compute_robustness/{tagger}_{seed}.log",
+    benchmark:
+        "results/benchmarks/taggers/compute_robustness/{tagger}_{seed}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(500, 10),
+        runtime=30,
+    params:
+        signal=config["taggers"]["signal"],
+        background=config["taggers"]["background"],
+        shifts=config["taggers"]["robustness"],
+        replicas=config["taggers"]["bootstrap"],
+        seed=derive_seed(config["seed"], "compute_metrics"),
+    shell:
+        "python -m lhcml.taggers.compute_robustness --folder results/taggers/{wildcards.tagger:q}/{wildcards.seed}/scores "
+        "--signal {params.signal:q} --background {params.background:q} --shifts {params.shifts:q} "
+        "--replicas {params.replicas} --seed {params.seed} --output {output.robustness:q} > {log:q} 2>&1"
+
+
+rule cost_bdt:
+    """Measure what scoring with boosted trees costs: comparisons a jet, jets a second on one thread.
+
+    The time depends on the machine and on what else runs on it.
+    Wildcards: {tagger} a tagger of family bdt, {seed} one of its seeds.
+    """
+    input:
+        model="results/taggers/{tagger}/{seed}/model.json",
+        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+        features=cost_features,
+        code=sources("lhcml.taggers.cost_bdt"),
+    output:
+        cost="results/taggers/{tagger}/{seed}/cost.json",
+    log:
+        "results/logs/taggers/cost_bdt/{tagger}_{seed}.log",
+    benchmark:
+        "results/benchmarks/taggers/cost_bdt/{tagger}_{seed}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(is_bdt),
+    conda:
+        "../../envs/bdt.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=30,
+    shell:
+        "python -m lhcml.taggers.cost_bdt --model {input.model:q} --meta {input.meta:q} --features {input.features:q} "
+        "--output {output.cost:q} > {log:q} 2>&1"
+
+
+rule cost_network:
+    """Measure what scoring with a network costs: floating-point operations a jet, jets a second on one thread.
+
+    On real jets with the multiplicities they have. The time depends on the machine and on what else runs on it.
+    Wildcards: {tagger} a tagger of a network family, {seed} one of its seeds.
+    """
+    input:
+        model="results/taggers/{tagger}/{seed}/model.safetensors",
+        meta="results/taggers/{tagger}/{seed}/model.meta.json",
+        features=cost_features,
+        code=sources("lhcml.taggers.cost_network"),
+        family=family_sources,
+    output:
+        cost="results/taggers/{tagger}/{seed}/cost.json",
+    log:
+        "results/logs/taggers/cost_network/{tagger}_{seed}.log",
+    benchmark:
+        "results/benchmarks/taggers/cost_network/{tagger}_{seed}.tsv"
+    wildcard_constraints:
+        tagger=taggers_of(is_network),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=30,
+    shell:
+        "python -m lhcml.taggers.cost_network --model {input.model:q} --meta {input.meta:q} --features {input.features:q} "
+        "--output {output.cost:q} > {log:q} 2>&1"
 
 
 rule compare_taggers:
@@ -73,132 +206,3 @@ rule compare_taggers:
         "python -m lhcml.taggers.compare_taggers --metrics {input.metrics:q} --meta {input.meta:q} "
         "--published {input.published:q} --config {params.config:q} --json {output.json:q} --csv {output.csv:q} "
         "--latex {output.latex:q} > {log:q} 2>&1"
-
-
-rule plot_taggers:
-    """Draw the ROC curves of all taggers beside published working points.
-
-    Background rejection against signal efficiency on the test split: median and range over seeds.
-    """
-    input:
-        scores=all_trainings(
-            "results/taggers/{tagger}/{seed}/scores/{dataset}/nominal.parquet",
-            dataset=config["taggers"]["signal"] + config["taggers"]["background"],
-        ),
-        comparison="results/taggers/comparison.json",
-        code=sources("lhcml.taggers.plot_taggers"),
-    output:
-        png=report(
-            "results/taggers/plots/roc.png",
-            caption="../report/taggers/roc.rst",
-            category="Taggers",
-            labels={"shows": "ROC curves", "tagger": "all"},
-        ),
-        pdf="results/taggers/plots/roc.pdf",
-    log:
-        "results/logs/taggers/plot_taggers/all.log",
-    benchmark:
-        "results/benchmarks/taggers/plot_taggers/all.tsv"
-    conda:
-        "../../envs/plots.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(700, 10),
-        runtime=10,
-    params:
-        config=as_json(
-            {
-                "taggers": {name: tagger_label(name) for name in TAGGERS},
-                "seeds": config["taggers"]["seeds"],
-                "signal": config["taggers"]["signal"],
-                "background": config["taggers"]["background"],
-                "label": energy_label() if TAGGERS else "",
-            }
-        ),
-    shell:
-        "python -m lhcml.taggers.plot_taggers --folder results/taggers --comparison {input.comparison:q} "
-        "--config {params.config:q} --output {output.png:q} > {log:q} 2>&1"
-
-
-rule plot_tagger:
-    """Draw one tagger: scores of both classes on test and training jets, loss and AUC during the training.
-
-    Wildcards: {tagger} a tagger of the configuration.
-    """
-    input:
-        signal=all_seeds(tagger_scores("signal", "{seed}")),
-        background=all_seeds(tagger_scores("background", "{seed}")),
-        meta=all_seeds("results/taggers/{tagger}/{seed}/model.meta.json"),
-        code=sources("lhcml.taggers.plot_tagger"),
-    output:
-        scores=report(
-            "results/taggers/plots/{tagger}_scores.png",
-            caption="../report/taggers/scores.rst",
-            category="Taggers",
-            labels={"shows": "scores", "tagger": "{tagger}"},
-        ),
-        scores_pdf="results/taggers/plots/{tagger}_scores.pdf",
-        history=report(
-            "results/taggers/plots/{tagger}_history.png",
-            caption="../report/taggers/history.rst",
-            category="Taggers",
-            labels={"shows": "training history", "tagger": "{tagger}"},
-        ),
-        history_pdf="results/taggers/plots/{tagger}_history.pdf",
-    log:
-        "results/logs/taggers/plot_tagger/{tagger}.log",
-    benchmark:
-        "results/benchmarks/taggers/plot_tagger/{tagger}.tsv"
-    conda:
-        "../../envs/plots.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(700, 10),
-        runtime=10,
-    params:
-        seeds=config["taggers"]["seeds"],
-        signal=config["taggers"]["signal"],
-        background=config["taggers"]["background"],
-        label=lambda wildcards: tagger_label(wildcards.tagger),
-        right=lambda wildcards: energy_label(),
-    shell:
-        "python -m lhcml.taggers.plot_tagger --folder results/taggers/{wildcards.tagger:q} --seeds {params.seeds} "
-        "--signal {params.signal:q} --background {params.background:q} --label={params.label:q} --right={params.right:q} "
-        "--scores {output.scores:q} --history {output.history:q} > {log:q} 2>&1"
-
-
-rule plot_importance:
-    """Draw the importance of the features of boosted trees.
-
-    Share of each feature in the total gain: mean and range over seeds.
-    Wildcards: {tagger} a tagger of family bdt.
-    """
-    input:
-        meta=all_seeds("results/taggers/{tagger}/{seed}/model.meta.json"),
-        code=sources("lhcml.taggers.plot_importance"),
-    output:
-        png=report(
-            "results/taggers/plots/{tagger}_importance.png",
-            caption="../report/taggers/importance.rst",
-            category="Taggers",
-            labels={"shows": "feature importance", "tagger": "{tagger}"},
-        ),
-        pdf="results/taggers/plots/{tagger}_importance.pdf",
-    log:
-        "results/logs/taggers/plot_importance/{tagger}.log",
-    benchmark:
-        "results/benchmarks/taggers/plot_importance/{tagger}.tsv"
-    wildcard_constraints:
-        tagger=taggers_of(is_bdt),
-    conda:
-        "../../envs/plots.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(500),
-        runtime=10,
-    params:
-        label=lambda wildcards: tagger_label(wildcards.tagger),
-        right=lambda wildcards: energy_label(),
-    shell:
-        "python -m lhcml.taggers.plot_importance --meta {input.meta:q} --label={params.label:q} --right={params.right:q} "
-        "--output {output.png:q} > {log:q} 2>&1"

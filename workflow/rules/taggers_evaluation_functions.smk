@@ -1,0 +1,63 @@
+# What the rules of ensembles, of external scores and of the evaluation take their inputs and params from.
+
+
+def is_ensemble(block: dict) -> bool:
+    """Tell whether a tagger combines others."""
+    return block["family"] == "ensemble"
+
+
+def is_external(block: dict) -> bool:
+    """Tell whether a tagger is a file of scores made elsewhere."""
+    return block["family"] == "external"
+
+
+def check_members() -> None:
+    """Stop before any job if a member of an ensemble is no tagger that is trained or scored here."""
+    for name, block in TAGGERS.items():
+        for member in block.get("members", []):
+            if member not in TAGGERS or TAGGERS[member]["family"] in ("ensemble", "external"):
+                known = [other for other, its in TAGGERS.items() if its["family"] not in ("ensemble", "external")]
+                raise WorkflowError(
+                    f"taggers.models.{name}.members: {member!r} is no tagger that can be a member\n"
+                    f"  fix: choose among {', '.join(known)}"
+                )
+
+
+def set_seeds() -> None:
+    """Give ensembles the seeds that all members have, if they name none, and external scores the first seed."""
+    for name, block in TAGGERS.items():
+        if is_external(block):
+            block["seeds"] = config["taggers"]["seeds"][:1]
+        elif is_ensemble(block) and "seeds" not in block:
+            shared = [seeds_of(member) for member in block["members"]]
+            block["seeds"] = [seed for seed in shared[0] if all(seed in seeds for seeds in shared)]
+            if not block["seeds"]:
+                raise WorkflowError(
+                    f"taggers.models.{name}: its members have no seed in common\n  fix: give them one in `seeds:`"
+                )
+
+
+check_members()
+set_seeds()
+
+
+def members(pattern: str, group: str | None = None):
+    """Input function: files of the members of an ensemble in their order, of all datasets of a group if given."""
+
+    def files(wildcards) -> list[str]:
+        folder = "results/taggers/{member}/{seed}{size}/"
+        values = dict(wildcards) | {"member": TAGGERS[wildcards.tagger]["members"]}
+        if group:
+            values["dataset"] = config["taggers"][group]
+        return expand(folder + pattern, **values)
+
+    return files
+
+
+def cost_features(wildcards) -> list[str]:
+    """Input function: the first nominal feature file of each signal and background dataset."""
+    names = config["taggers"]["signal"] + config["taggers"]["background"]
+    return [
+        f"results/features/{TAGGERS_CHANNEL}/{name}/nominal/{chunks(TAGGERS_CHANNEL, name)[0]}.parquet"
+        for name in names
+    ]
