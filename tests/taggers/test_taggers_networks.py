@@ -1,14 +1,12 @@
 """What every network family must satisfy, each in a small setting: jets apart from each other, any length, export."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from lhcml.taggers.families import build_network, complete_architecture, default_inputs
 from lhcml.taggers.jets import Jets
-from lhcml.taggers.packing import Batch, PackedJets, make_batch
+from lhcml.taggers.packing import PackedJets, equal_batch, make_batch
 from lhcml.taggers.training import predict
 
 # family -> a small architecture
@@ -16,13 +14,22 @@ SMALL = {
     "pfn": {"phi": [20, 30], "f": [20]},
     "efn": {"phi": [20, 30], "f": [20]},
     "equivariant_efn": {"phi": [20, 30], "equivariant": [20, 16], "f": [20]},
+    "pcnn": {"first": 8, "stages": [[12, 12], [16]], "dense": 20},
+    "recurrent": {"state": 16, "f": [20]},
+    "cnn": {"pixels": 20, "channels": [[6, 6], [6]], "dense": [16]},
+    "resnext": {"pixels": 24, "first": 8, "blocks": [1, 2], "inner": [4, 8], "outer": [8, 12], "groups": 2},
 }
-SETS = ("pfn", "efn", "equivariant_efn")
+# families that do not look at the order of the constituents
+SETS = ("pfn", "efn", "equivariant_efn", "cnn", "resnext")
 # number of parameters with the default settings and inputs, beside the published one
 COUNTS = {
     "pfn": 82_458,  # 82k (arXiv:1902.09914)
     "efn": 82_358,  # 82k (arXiv:1902.09914)
     "equivariant_efn": 99_430,  # from the settings of the authors' code
+    "pcnn": 348_386,  # 348k (arXiv:1902.08570)
+    "recurrent": 76_482,  # not published
+    "cnn": 609_666,  # 610k (arXiv:1902.09914)
+    "resnext": 1_453_090,  # 1.46M (arXiv:1902.09914)
 }
 
 
@@ -111,11 +118,7 @@ class FullJets(torch.nn.Module):
         self.model = model
 
     def forward(self, values):
-        jets, longest, inputs = values.shape
-        jet = torch.arange(jets)[:, None].expand(jets, longest).reshape(-1)
-        position = torch.arange(longest)[None].expand(jets, longest).reshape(-1)
-        lengths = torch.full((jets,), longest)
-        return self.model(Batch(values.reshape(-1, inputs), lengths, jet, position, longest))
+        return self.model(equal_batch(values))
 
 
 @pytest.mark.parametrize("family", SMALL)
@@ -134,8 +137,3 @@ def test_export(family):
             eager = model(make_batch(x.reshape(-1, width), torch.full((jets,), length)))
             exported = program(x)
         torch.testing.assert_close(exported, eager, rtol=1e-4, atol=1e-5)
-
-
-def test_fields_of_a_batch():
-    # FullJets fills these by hand
-    assert [field.name for field in dataclasses.fields(Batch)] == ["values", "lengths", "jet", "position", "longest"]

@@ -1,0 +1,98 @@
+"""Recurrent network: an LSTM reads the constituents from the hardest to the softest, a dense network its last state.
+
+After Egan, Fedorko, Lister, Pearkes, Gay (arXiv:1711.09059): state of width 128, dense layer of 64. They order the
+constituents by the clustering history, which they find better than by pT; here the order is by pT, and the coordinates
+are aligned. 76,482 parameters with three inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch._higher_order_ops.scan import scan
+from torch.nn.utils.rnn import PackedSequence
+
+from lhcml.taggers.layers import dense
+from lhcml.taggers.packing import Batch
+
+# Width of the state of the LSTM, and of the dense layers that read its last one
+ARCHITECTURE = {"state": 128, "f": [64]}
+INPUTS = ["part_log_pt_rel", "aligned_deta", "aligned_dphi"]
+
+
+class RecurrentNetwork(nn.Module):
+    """LSTM over the rows of a jet.
+
+    Parameters
+    ----------
+    state : int
+        Width of the state.
+    f : sequence of int
+        Widths of the dense layers.
+    mean, scale : torch.Tensor, shape (inputs,)
+        Standardisation of the inputs, stored with the weights.
+    """
+
+    def __init__(self, state: int, f: Sequence[int], mean: torch.Tensor, scale: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+        self.lstm = nn.LSTM(len(mean), state, batch_first=True)
+        self.f = nn.Sequential(*dense([state, *f]), nn.Linear(f[-1] if f else state, 2))
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Return the logits (background, signal) of each jet, shape (jets, 2)."""
+        values = (batch.values - self.mean) / self.scale
+        if torch.compiler.is_exporting():
+            state = self.last_state_of_full(values.view(-1, batch.longest, values.shape[1]))
+        else:
+            state = self.last_state(values, batch)
+        logits: torch.Tensor = self.f(state)
+        return logits
+
+    def last_state_of_full(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the same for jets of one length, from values of shape (jets, length, inputs).
+
+        `nn.LSTM` is exported as as many copies of a step as the example has constituents, and then takes jets of
+        this length only. A scan is exported as a loop. It is for scoring, without gradients.
+        """
+        lstm = self.lstm
+        gates = nn.functional.linear(values, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0).detach()
+        weight = lstm.weight_hh_l0.detach().T
+
+        def step(
+            carry: tuple[torch.Tensor, torch.Tensor], gates: torch.Tensor
+        ) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+            state, cell = carry
+            enter, keep, new, leave = (gates + state @ weight).chunk(4, 1)
+            cell = torch.sigmoid(keep) * cell + torch.sigmoid(enter) * torch.tanh(new)
+            state = torch.sigmoid(leave) * torch.tanh(cell)
+            # a scan must not return one tensor twice
+            return (state, cell), state.clone()
+
+        start = values.new_zeros(values.shape[0], lstm.hidden_size)
+        (state, _), _ = scan(step, (start, start.clone()), gates, dim=1)
+        return state
+
+    def last_state(self, values: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the state of each jet after its last row, shape (jets, state); zeros for a jet without rows."""
+        state = values.new_zeros(batch.lengths.shape[0], self.lstm.hidden_size)
+        if len(values) == 0:
+            return state
+        # torch wants the jets from the longest on and all first rows, then all second rows, ...
+        order = torch.argsort(batch.lengths, descending=True, stable=True)
+        rank = torch.argsort(order)
+        rows = torch.argsort(batch.position * len(order) + rank.index_select(0, batch.jet))
+        jets_at_position = torch.bincount(batch.position).cpu()
+        _, (last, _) = self.lstm(PackedSequence(values.index_select(0, rows), jets_at_position))
+        return state.index_copy(0, order[: last.shape[1]], last[0])
+
+
+def build_model(
+    architecture: Mapping[str, Any], inputs: Sequence[str], mean: torch.Tensor, scale: torch.Tensor
+) -> nn.Module:
+    """Build the network of a configuration block."""
+    return RecurrentNetwork(architecture["state"], architecture["f"], mean, scale)
