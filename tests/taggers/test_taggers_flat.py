@@ -1,0 +1,122 @@
+"""Families on numbers of the jet: the dense network and the linear classifier on energy flow polynomials."""
+
+import numpy as np
+import pytest
+import torch
+
+from lhcml.common.errors import UserError
+from lhcml.taggers.families import build_network, complete_architecture, default_inputs
+from lhcml.taggers.jets import Jets
+from lhcml.taggers.packing import PackedJets, equal_batch, make_batch
+from lhcml.taggers.training import predict
+
+POLYNOMIALS = 102
+
+
+def build(family, architecture=None):
+    torch.manual_seed(3)
+    inputs = default_inputs(family)
+    # a column of polynomials gives as many numbers
+    width = POLYNOMIALS if family == "efp" else len(inputs)
+    mean, scale = torch.linspace(0.1, 0.2, width), torch.linspace(0.5, 1.0, width)
+    model = build_network(family, complete_architecture(family, architecture or {}), inputs, mean, scale)
+    if family == "efp":
+        torch.nn.init.normal_(model.linear.weight)
+    return model.eval()
+
+
+def random_jets(model, lengths, seed=0):
+    rows = int(np.sum(lengths))
+    values = np.random.default_rng(seed).normal(size=(rows, len(model.mean))).astype(np.float32)
+    return Jets(values, np.asarray(lengths, dtype=np.int64))
+
+
+@pytest.mark.parametrize(("family", "number"), [("dense", 57_502), ("efp", POLYNOMIALS + 1)])
+def test_number_of_parameters(family, number):
+    assert sum(tensor.numel() for tensor in build(family).parameters()) == number
+
+
+def test_inputs_are_feature_columns():
+    from lhcml.features.substructure import TAUS
+
+    assert default_inputs("dense") == [*TAUS, "jet_mass", "jet_pt"]
+    assert default_inputs("efp") == ["jet_efp"]
+
+
+@pytest.mark.parametrize("family", ["dense", "efp"])
+def test_written_out(family):
+    model = build(family)
+    jets = random_jets(model, [1] * 20)
+    x = (jets.values.astype(float) - model.mean.numpy()) / model.scale.numpy()
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    for number, layer in enumerate(layers):
+        x = x @ layer.weight.detach().numpy().T.astype(float) + layer.bias.detach().numpy()
+        if number < len(layers) - 1:
+            x = np.maximum(x, 0)
+    margin = x[:, 0] if family == "efp" else x[:, 1] - x[:, 0]
+    # single precision in sums of up to 200 terms
+    np.testing.assert_allclose(predict(model, PackedJets(jets)), margin, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["dense", "efp"])
+def test_jets_of_any_number_of_rows(family):
+    model = build(family)
+    jets = random_jets(model, [1, 0, 3, 1, 0])
+    scores = predict(model, PackedJets(jets))
+    assert np.isfinite(scores).all()
+    assert scores[1] == scores[4]
+    mean = Jets(jets.values[1:4].mean(axis=0, keepdims=True), np.array([1]))
+    np.testing.assert_allclose(scores[2], predict(model, PackedJets(mean))[0], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_in_training_only():
+    model = build("dense")
+    packed = PackedJets(random_jets(model, [1] * 50))
+    batch = packed.take(torch.arange(50))
+    with torch.no_grad():
+        assert torch.equal(model(batch), model(batch))
+        model.train()
+        assert not torch.equal(model(batch), model(batch))
+    assert [layer.p for layer in model.modules() if isinstance(layer, torch.nn.Dropout)] == [0.2, 0.2, 0.1, 0.1]
+
+
+def test_dropout_for_each_layer():
+    with pytest.raises(UserError, match="2 hidden layers and 1 values of dropout"):
+        build("dense", {"hidden": [10, 10], "dropout": [0.1]})
+
+
+@pytest.mark.parametrize("family", ["dense", "efp"])
+def test_every_parameter_learns(family):
+    model = build(family).train()
+    batch = PackedJets(random_jets(model, [1] * 64)).take(torch.arange(64))
+    torch.nn.functional.cross_entropy(model(batch), torch.arange(64) % 2).backward()
+    assert all(tensor.grad.isfinite().all() and tensor.grad.any() for tensor in model.parameters())
+
+
+class FullJets(torch.nn.Module):
+    """A network on jets that all have the same number of rows: the form in which networks are exported."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, values):
+        return self.model(equal_batch(values))
+
+
+@pytest.mark.parametrize("family", ["dense", "efp"])
+def test_export(family):
+    model = build(family)
+    width = len(model.mean)
+
+    def values(jets, length):
+        return torch.from_numpy(random_jets(model, [length] * jets, seed=length).values).view(jets, length, width)
+
+    dimensions = {0: torch.export.Dim("jets", max=4096), 1: torch.export.Dim("rows", max=1024)}
+    program = torch.export.export(FullJets(model), (values(3, 7),), dynamic_shapes=(dimensions,)).module()
+    for jets, length in ((3, 7), (1, 1), (64, 1), (2, 200)):
+        x = values(jets, length)
+        with torch.inference_mode():
+            eager = model(make_batch(x.reshape(-1, width), torch.full((jets,), length)))
+            exported = program(x)
+        torch.testing.assert_close(exported, eager, rtol=1e-4, atol=1e-5)
