@@ -12,6 +12,7 @@ from lhcml.common.files import read_json, write_json, write_parquet
 from lhcml.taggers import compare_taggers, plot_importance, plot_tagger, plot_taggers
 from lhcml.taggers.compute_metrics import main as compute_metrics
 from lhcml.taggers.metrics import RocCurve
+from lhcml.taggers.tables import short
 
 PUBLISHED = Path(compare_taggers.__file__).with_name("published.json")
 
@@ -33,6 +34,8 @@ def metrics(auc, rejection, error=0.003):
         "rejection_50_bootstrap_std": None,
         "rejection_50_statistical_std": 1.0,
         "rejection_50_lower_limit": None,
+        "calibration": {"ece": 0.02, "ece_bootstrap_std": 0.003, "ece_calibrated": 0.01, "temperature": 1.2},
+        "sculpting": {"jsd_50": 0.5, "jsd_50_bootstrap_std": 0.04, "jsd_50_noise": 0.1},
     }
 
 
@@ -52,7 +55,9 @@ def meta(tagger="pfn", parameters=82458):
     }
 
 
-def compare(folder, trainings, config):
+def compare(folder, trainings, config, costs=()):
+    for number, cost in enumerate(costs):
+        write_json(folder / f"cost{number}.json", cost)
     names = {"metrics": [], "meta": []}
     for number, pair in enumerate(trainings):
         for kind, content in zip(names, pair, strict=True):
@@ -64,6 +69,8 @@ def compare(folder, trainings, config):
             *names["metrics"],
             "--meta",
             *names["meta"],
+            "--cost",
+            *(str(folder / f"cost{number}.json") for number in range(len(costs))),
             "--published",
             str(PUBLISHED),
             "--config",
@@ -105,8 +112,45 @@ def test_entry_by_hand(tmp_path):
     assert row["published_name"] == "PFN"
     latex = (tmp_path / "c.latex").read_text()
     assert (
-        r"PFN & 400 & $0.9600 \pm 0.0104$ & $0.9100 \pm 0.0000$ & $40 \pm 11$ & $10 \pm 1$ & 82458 & $0.9819$" in latex
+        r"PFN & 400 & $0.9600 \pm 0.0104$ & $0.9100 \pm 0.0000$ & $40 \pm 11$ & $10 \pm 1$ & $0.020 \pm 0.003$ "
+        r"& $0.50 \pm 0.04$ & 82k & -- & $0.9819$ & $891 \pm 18$ \\" in latex
     )
+    assert (entry["ece"], entry["temperature"], entry["jsd_50_noise"]) == pytest.approx((0.02, 1.2, 0.1))
+    assert (entry["inverse_jsd_50"], entry["jsd_30"]) == (2, None)
+
+
+def cost(tagger, operations, rate):
+    return {
+        "tagger": tagger,
+        "operations_per_jet": operations,
+        "operations_are": f"of {tagger}",
+        "jets_per_second": rate,
+    }
+
+
+def test_cost_of_seeds_and_ensembles(tmp_path):
+    trainings = [(metrics(0.95, 30.0), meta(name)) for name in ("a", "a", "b", "both", "elsewhere")]
+    trainings[-1][1].update(n_train=None, parameters=None, train_seconds=None, best_iteration=None)
+    costs = [cost("a", 10.0, 100.0), cost("a", 30.0, 300.0), cost("b", 5.0, 50.0)]
+    config = {"a": {}, "b": {}, "both": {"members": ["a", "b"]}, "elsewhere": {"published": "pfn"}}
+    a, b, both, elsewhere = compare(tmp_path, trainings, config, costs)
+    assert (a["operations_per_jet"], a["jets_per_second"]) == (20, 200)
+    # a jet takes 1/200 s in the one and 1/50 s in the other
+    assert (both["operations_per_jet"], both["jets_per_second"]) == (25, pytest.approx(40))
+    assert both["operations_are"] == "of a and of b"
+    assert (b["seeds"], b["operations_are"]) == (1, "of b")
+    unknown = ("n_train", "parameters", "train_seconds", "operations_per_jet", "jets_per_second")
+    assert [elsewhere[name] for name in unknown] == [None] * 5
+    assert elsewhere["published"]["auc"] == 0.9819
+    assert "elsewhere & -- & $0.95" in (tmp_path / "c.latex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "--"), (660, "660"), (5102, "5.1k"), (82458, "82k"), (999_700, "1.0M"), (3.9e6, "3.9M"), (1.46e9, "1.5G")],
+)
+def test_short_numbers(value, text):
+    assert short(value) == text
 
 
 def test_one_seed_has_the_bootstrap_error_alone(tmp_path):

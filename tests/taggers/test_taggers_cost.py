@@ -29,7 +29,7 @@ def test_operations_of_a_pfn_by_hand(tmp_path):
     mean, scale = torch.zeros(3), torch.ones(3)
     model = build_network("pfn", settings, inputs, mean, scale)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    meta = {"family": "pfn", "inputs": inputs, "scaling": {"mean": [0.0] * 3, "scale": [1.0] * 3},
+    meta = {"tagger": "mine", "family": "pfn", "inputs": inputs, "scaling": {"mean": [0.0] * 3, "scale": [1.0] * 3},
             "settings": {"architecture": settings}}  # fmt: skip
     write_json(tmp_path / "meta.json", meta)
     features = [write_toy(tmp_path, kind, 60, 1, lengths=np.full(60, 20)) for kind in ("top", "qcd")]
@@ -50,7 +50,7 @@ def test_comparisons_of_trees(tmp_path):
     # with max_depth 2 and no limit on the gain each jet makes at most two comparisons a tree, at least one
     booster = xgboost.train({"max_depth": 2, "objective": "binary:logistic", "nthread": 1}, matrix, 7)
     booster.save_model(tmp_path / "model.json")
-    write_json(tmp_path / "meta.json", {"inputs": list(HIGH_LEVEL)})
+    write_json(tmp_path / "meta.json", {"tagger": "trees", "inputs": list(HIGH_LEVEL)})
     cost_bdt.main(["--model", str(tmp_path / "model.json"), "--meta", str(tmp_path / "meta.json"),
                    "--features", *map(str, features), "--output", str(tmp_path / "cost.json")])  # fmt: skip
     cost = read_json(tmp_path / "cost.json")

@@ -168,12 +168,14 @@ rule cost_network:
 rule compare_taggers:
     """Compare all taggers with each other and with published ones.
 
-    One entry a tagger, means over seeds with spread and bootstrap error; as JSON, CSV and LaTeX. The published values and
+    One entry a tagger, means over seeds with spread and bootstrap error: AUC, accuracy, rejections, calibration, sculpting,
+    parameters, operations, times; as JSON, CSV and (some columns) LaTeX. The published values and
     their sources are in src/lhcml/taggers/published.json.
     """
     input:
         metrics=all_trainings("results/taggers/{tagger}/{seed}/metrics.json"),
         meta=all_trainings("results/taggers/{tagger}/{seed}/model.meta.json"),
+        cost=measured_costs(),
         published=os.path.relpath(ROOT / "src/lhcml/taggers/published.json"),
         code=sources("lhcml.taggers.compare_taggers"),
     output:
@@ -198,11 +200,11 @@ rule compare_taggers:
     params:
         config=as_json(
             {
-                name: {key: block[key] for key in ("label", "published") if key in block}
+                name: {key: block[key] for key in ("label", "published", "members") if key in block}
                 for name, block in TAGGERS.items()
             }
         ),
     shell:
         "python -m lhcml.taggers.compare_taggers --metrics {input.metrics:q} --meta {input.meta:q} "
-        "--published {input.published:q} --config {params.config:q} --json {output.json:q} --csv {output.csv:q} "
+        "--cost {input.cost:q} --published {input.published:q} --config {params.config:q} --json {output.json:q} --csv {output.csv:q} "
         "--latex {output.latex:q} > {log:q} 2>&1"

@@ -61,3 +61,9 @@ def cost_features(wildcards) -> list[str]:
         f"results/features/{TAGGERS_CHANNEL}/{name}/nominal/{chunks(TAGGERS_CHANNEL, name)[0]}.parquet"
         for name in names
     ]
+
+
+def measured_costs() -> list[str]:
+    """Return the cost files of all trainings of trees and networks."""
+    chosen = [name for name, block in TAGGERS.items() if is_bdt(block) or is_network(block)]
+    return [f"results/taggers/{name}/{seed}/cost.json" for name in chosen for seed in seeds_of(name)]

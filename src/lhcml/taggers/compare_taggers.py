@@ -7,8 +7,6 @@ one seed it is the bootstrap alone.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,8 +16,11 @@ from typing import Any
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, write_json, write_text
+from lhcml.taggers.tables import as_csv, as_latex
 
 Trainings = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+# Figures of merit that are averaged with their errors
+FIGURES = ("auc", "rejection_30", "rejection_50", "ece", "ece_calibrated", "jsd_30", "jsd_50")
 
 
 def quadrature(*parts: float | None) -> float | None:
@@ -28,26 +29,61 @@ def quadrature(*parts: float | None) -> float | None:
     return math.sqrt(sum(part**2 for part in known)) if known else None
 
 
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean, None if there is no value or one is not known: a mean over the others would be biased."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Return the standard deviation, None of a single value."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
 def combine(metrics: Sequence[Mapping[str, Any]], name: str) -> dict[str, float | None]:
     """Return mean, spread over seeds, mean bootstrap error and both in quadrature for one figure of merit.
 
-    All are None if a training has no value (no background jet passes): a mean over the others would be biased. Where so
-    few background jets pass that some bootstrap replicas have none, the statistical error takes the bootstrap's place
-    in the sum.
+    All are None if a training has no value, e.g. no background jet passes. Where so few background jets pass that some
+    bootstrap replicas have none, the statistical error takes the bootstrap's place in the sum.
     """
-    values = [m[name] for m in metrics]
-    errors = [m[f"{name}_bootstrap_std"] for m in metrics]
-    if None in values:
+    values = [m.get(name) for m in metrics]
+    central = mean(values)
+    if central is None:
         return {name: None, f"{name}_std": None, f"{name}_seed_std": None, f"{name}_bootstrap_std": None}
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    resampled = None if None in errors else statistics.fmean(errors)
-    estimates = [m[f"{name}_statistical_std"] for m in metrics]
-    statistical = None if None in estimates else statistics.fmean(estimates)
+    seeds = spread([value for value in values if value is not None])
+    resampled = mean([m.get(f"{name}_bootstrap_std") for m in metrics])
+    statistical = mean([m.get(f"{name}_statistical_std") for m in metrics])
     return {
-        name: statistics.fmean(values),
-        f"{name}_std": quadrature(spread, statistical if resampled is None else resampled),
-        f"{name}_seed_std": spread,
+        name: central,
+        f"{name}_std": quadrature(seeds, statistical if resampled is None else resampled),
+        f"{name}_seed_std": seeds,
         f"{name}_bootstrap_std": resampled,
+    }
+
+
+def flat(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all figures of merit of a training in one dictionary."""
+    return {**metrics, **metrics.get("calibration", {}), **metrics.get("sculpting", {})}
+
+
+def cost_entry(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean cost over seeds: operations a jet and jets a second; None if it was not measured."""
+    return {
+        "operations_per_jet": mean([cost["operations_per_jet"] for cost in costs]),
+        "operations_are": costs[0]["operations_are"] if costs else None,
+        "jets_per_second": mean([cost["jets_per_second"] for cost in costs]),
+    }
+
+
+def summed_costs(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the cost of an ensemble: its members score one after the other; None if a member's is not known."""
+    if any(member["operations_per_jet"] is None for member in members):
+        return cost_entry([])
+    kinds = dict.fromkeys(member["operations_are"] for member in members)
+    return {
+        "operations_per_jet": sum(member["operations_per_jet"] for member in members),
+        "operations_are": " and ".join(kinds),
+        "jets_per_second": 1 / sum(1 / member["jets_per_second"] for member in members),
     }
 
 
@@ -69,7 +105,11 @@ def published_entry(name: str | None, published: Mapping[str, Any]) -> dict[str,
 
 
 def describe(
-    tagger: str, trainings: Trainings, block: Mapping[str, Any], published: Mapping[str, Any]
+    tagger: str,
+    trainings: Trainings,
+    costs: Sequence[Mapping[str, Any]],
+    block: Mapping[str, Any],
+    published: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the entry of one tagger.
 
@@ -79,19 +119,22 @@ def describe(
         Its name.
     trainings : sequence of (metrics, meta)
         What compute_metrics and the training wrote, for each seed.
+    costs : sequence of mapping
+        What cost_bdt or cost_network wrote, for each seed; empty for taggers they do not measure.
     block : mapping
         `label` and `published`, both optional.
     published : mapping
         Published entries by name.
     """
-    metrics = [m for m, _ in trainings]
+    metrics = [flat(m) for m, _ in trainings]
     metas = [meta for _, meta in trainings]
     reference = published_entry(block.get("published"), published)
-    train = metas[0]["n_train"]
+    train = metas[0]["n_train"] or {"signal": None, "background": None}
     entry: dict[str, Any] = {
         "tagger": tagger,
         "label": block.get("label", tagger),
-        "n_train": train["signal"] + train["background"],
+        # the jets of an external tagger are not known
+        "n_train": None if train["signal"] is None else train["signal"] + train["background"],
         "n_train_signal": train["signal"],
         "n_train_background": train["background"],
         "n_test": metrics[0]["n_signal"] + metrics[0]["n_background"],
@@ -99,21 +142,30 @@ def describe(
         "n_test_background": metrics[0]["n_background"],
         "seeds": len(trainings),
     }
-    for name in ("auc", "rejection_30", "rejection_50"):
+    for name in FIGURES:
         entry |= combine(metrics, name)
     for name in ("rejection_30", "rejection_50"):
         limits = [m[f"{name}_lower_limit"] for m in metrics if m[f"{name}_lower_limit"] is not None]
         entry[f"{name}_lower_limit"] = limits[0] if limits else None
     for name in ("accuracy", "balanced_accuracy"):
         entry[name] = statistics.fmean(m[name] for m in metrics)
-        entry[f"{name}_seed_std"] = statistics.stdev(m[name] for m in metrics) if len(metrics) > 1 else None
+        entry[f"{name}_seed_std"] = spread([m[name] for m in metrics])
+    entry["temperature"] = mean([m.get("temperature") for m in metrics])
+    for point in (30, 50):
+        entry[f"jsd_{point}_noise"] = mean([m.get(f"jsd_{point}_noise") for m in metrics])
+        divergence = entry[f"jsd_{point}"]
+        entry[f"inverse_jsd_{point}"] = 1 / divergence if divergence else None
     # trees stop at different sizes, so their number of parameters is a mean
-    entry["parameters"] = round(statistics.fmean(meta["parameters"] for meta in metas))
+    parameters = mean([meta["parameters"] for meta in metas])
+    entry["parameters"] = None if parameters is None else round(parameters)
     entry["parameters_are"] = metas[0]["parameters_are"]
-    entry["train_seconds"] = round(statistics.fmean(meta["train_seconds"] for meta in metas), 2)
+    seconds = mean([meta["train_seconds"] for meta in metas])
+    entry["train_seconds"] = None if seconds is None else round(seconds, 2)
+    entry["train_jets_per_second"] = mean([meta.get("train_jets_per_second") for meta in metas])
+    entry |= cost_entry(costs)
     entry["std_is"] = "spread over seeds and bootstrap of the test jets in quadrature, for one training"
     entry["published"] = reference
-    if reference["name"] is not None:
+    if reference["name"] is not None and entry["n_train"] is not None:
         share = entry["n_train"] / reference["n_train"]
         entry["differs"] = (
             f"{entry['n_train']} training jets here, {reference['n_train']} published ({100 * share:.1f} %); "
@@ -127,86 +179,18 @@ def describe(
     return entry
 
 
-CSV_COLUMNS = (
-    "tagger", "label", "n_train", "n_test", "seeds", "auc", "auc_std", "auc_seed_std", "auc_bootstrap_std", "accuracy",
-    "balanced_accuracy", "rejection_30", "rejection_30_std", "rejection_30_lower_limit", "rejection_50",
-    "rejection_50_std", "parameters", "train_seconds",
-)  # fmt: skip
-PUBLISHED_COLUMNS = (
-    "name",
-    "auc",
-    "accuracy",
-    "rejection_30",
-    "rejection_30_std",
-    "rejection_50",
-    "parameters",
-    "source",
-)
-
-
-def as_csv(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table as CSV; published values in columns `published_*`, empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*CSV_COLUMNS, *(f"published_{name}" for name in PUBLISHED_COLUMNS)])
-    for entry in entries:
-        writer.writerow(
-            [*(entry[name] for name in CSV_COLUMNS), *(entry["published"].get(name) for name in PUBLISHED_COLUMNS)]
-        )
-    return text.getvalue()
-
-
-def as_latex(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table as LaTeX (booktabs)."""
-
-    def number(value: float | None, error: float | None, digits: int) -> str:
-        if value is None:
-            return "--"
-        return f"${value:.{digits}f}" + ("$" if error is None else rf" \pm {error:.{digits}f}$")
-
-    def rejection(entry: Mapping[str, Any], name: str) -> str:
-        if entry.get(f"{name}_lower_limit") is not None:
-            return f"$> {entry[f'{name}_lower_limit']:.0f}$"
-        return number(entry.get(name), entry.get(f"{name}_std"), 0)
-
-    def escape(text: str) -> str:
-        return "".join("\\" + character if character in "&%$#_{}" else character for character in text)
-
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{lrrrrrrrr}",
-        r"\toprule",
-        r"tagger & jets & AUC & accuracy & $1/\epsilon_B$ @ 0.3 & $1/\epsilon_B$ @ 0.5 & parameters & AUC (publ.)"
-        r" & $1/\epsilon_B$ @ 0.3 (publ.) \\",
-        r"\midrule",
-    ]
-    for entry in entries:
-        published = entry["published"]
-        ours = number(entry["auc"], entry["auc_std"], 4)
-        accuracy = number(entry["balanced_accuracy"], entry["balanced_accuracy_seed_std"], 4)
-        cells = [
-            escape(entry["label"]),
-            str(entry["n_train"]),
-            ours,
-            accuracy,
-            rejection(entry, "rejection_30"),
-            rejection(entry, "rejection_50"),
-            str(entry["parameters"]),
-            number(published["auc"], None, 4),
-            rejection(published, "rejection_30"),
-        ]
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Read metrics and descriptions of all trainings, write the tables."""
     parser = make_parser(__doc__)
     parser.add_argument("--metrics", nargs="+", type=Path, required=True, help="metrics.json of each training")
     parser.add_argument("--meta", nargs="+", type=Path, required=True, help="model.meta.json of each, in order")
+    parser.add_argument("--cost", nargs="*", type=Path, default=[], help="cost.json of those trainings that have one")
     parser.add_argument("--published", type=Path, required=True, help="published entries, JSON")
     parser.add_argument(
-        "--config", type=json_argument, required=True, help="JSON: tagger -> its optional `label` and `published`"
+        "--config",
+        type=json_argument,
+        required=True,
+        help="JSON: tagger -> its optional `label`, `published`, `members`",
     )
     parser.add_argument("--json", type=Path, required=True, help="comparison as JSON, to write")
     parser.add_argument("--csv", type=Path, required=True, help="the same as CSV")
@@ -224,7 +208,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         if description["tagger"] not in groups:
             raise UserError(f"{meta} is of tagger {description['tagger']!r}, which --config lacks", "add it there")
         groups[description["tagger"]].append((read_json(metrics), description))
-    entries = [describe(name, group, args.config[name], published) for name, group in groups.items() if group]
+    costs: dict[str, list[Any]] = {name: [] for name in args.config}
+    for path in args.cost:
+        cost = read_json(path)
+        costs[cost["tagger"]].append(cost)
+    entries = [
+        describe(name, group, costs[name], args.config[name], published) for name, group in groups.items() if group
+    ]
+    by_name = {entry["tagger"]: entry for entry in entries}
+    for name, entry in by_name.items():
+        if "members" in args.config[name]:
+            entry |= summed_costs([by_name[member] for member in args.config[name]["members"]])
     write_json(args.json, entries)
     write_text(args.csv, as_csv(entries))
     write_text(args.latex, as_latex(entries))

@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(
         args.output,
         {
+            "tagger": meta["tagger"],
             "operations_per_jet": steps,
             "operations_are": "comparisons in trees",
             "jets_per_second": round(rate, 1),

@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(
         args.output,
         {
+            "tagger": meta["tagger"],
             "operations_per_jet": flops,
             "operations_are": "floating-point operations of matrix products, convolutions and attention",
             "jets_per_second": round(rate, 1),
