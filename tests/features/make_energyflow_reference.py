@@ -15,6 +15,8 @@ import energyflow
 import numpy as np
 
 SIZES = (2, 3, 4, 5, 8, 13, 20, 30, 40, 50)
+# Sizes of the jets of which all polynomials of connected graphs of up to 7 edges are kept
+FEW = (4, 13, 40)
 
 
 def shower(rng, size):
@@ -35,15 +37,22 @@ def main(output):
     options = {"measure": "hadr", "beta": 1, "normed": True, "coords": "ptyphim"}
     line, triangle = energyflow.EFP([(0, 1)], **options), energyflow.EFP([(0, 1), (0, 2), (1, 2)], **options)
     c2, d2 = (ratio(measure="hadr", beta=1, coords="ptyphim") for ratio in (energyflow.C2, energyflow.D2))
-    jets = []
+    connected = energyflow.EFPSet("d<=7", "p==1", "d>0", measure="hadr", beta=0.5, normed=True, coords="ptyphim")
+    jets, polynomials = [], {}
     for size in SIZES:
         particles = shower(rng, size)
         event = np.array(particles)
         numbers = {"line": line, "triangle": triangle, "c2": c2, "d2": d2}
         results = {name: float(compute.compute(event)) for name, compute in numbers.items()}
         jets.append({"particles": particles, **results})
-    text = json.dumps({"energyflow": energyflow.__version__, "jets": jets}, separators=(",", ":"))
-    Path(output).write_text(text.replace('{"particles"', '\n{"particles"') + "\n", encoding="utf-8")
+        if size in FEW:
+            polynomials[size] = connected.compute(event).tolist()
+    graphs = [[[int(i), int(j)] for i, j in graph] for graph in connected.graphs()]
+    content = {"energyflow": energyflow.__version__, "graphs": graphs, "polynomials": polynomials, "jets": jets}
+    text = json.dumps(content, separators=(",", ":"))
+    for start in ('"graphs"', '"polynomials"', '"jets"', '{"particles"'):
+        text = text.replace(start, f"\n{start}")
+    Path(output).write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
