@@ -17,8 +17,8 @@ def brightest_quadrant_first(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mirror each jet so that the quadrant with the largest summed pT has both coordinates positive.
 
-    The alignment mirrors by third moments, which mostly, but not always, gives the same.
-    All tensors have shape (rows,).
+    The alignment puts the longer tail of the pT flow on the positive sides, so most of the pT is on the others: nearly
+    all jets are mirrored here. All tensors have shape (rows,).
     """
     jets = batch.lengths.shape[0]
     quadrant = 2 * (first < 0).long() + (second < 0).long()

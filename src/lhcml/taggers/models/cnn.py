@@ -5,7 +5,7 @@ the fourth, dense layers of 64, 256, 256. On 40 x 40 pixels, with one pixel of p
 these are 609,666 parameters: the published 610k.
 
 What differs: the pixels, which add up to 1, are multiplied by a constant so that the layers see numbers of order 1. The
-range is our choice: 0.8 on each side of the centroid, the radius of the jets.
+range is our choice: 0.8 on each side of the centroid, the radius of the jets, which holds all but 1e-4 of their pT.
 """
 
 from __future__ import annotations

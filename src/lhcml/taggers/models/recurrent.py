@@ -8,19 +8,21 @@ are aligned. 76,482 parameters with three inputs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch._higher_order_ops.scan import scan
-from torch.nn.utils.rnn import PackedSequence
 
 from lhcml.taggers.layers import dense
-from lhcml.taggers.packing import Batch
+from lhcml.taggers.packing import Batch, in_buckets, to_padded
 
 # Width of the state of the LSTM, and of the dense layers that read its last one
 ARCHITECTURE = {"state": 128, "f": [64]}
 INPUTS = ["part_log_pt_rel", "aligned_deta", "aligned_dphi"]
+# Groups of jets of similar length, each padded to its longest
+BUCKETS = 4
 
 
 class RecurrentNetwork(nn.Module):
@@ -45,19 +47,31 @@ class RecurrentNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the logits (background, signal) of each jet, shape (jets, 2)."""
-        values = (batch.values - self.mean) / self.scale
+        batch = replace(batch, values=(batch.values - self.mean) / self.scale)
         if torch.compiler.is_exporting():
-            state = self.last_state_of_full(values.view(-1, batch.longest, values.shape[1]))
+            state = self.last_state_by_scan(to_padded(batch.values, batch))
         else:
-            state = self.last_state(values, batch)
+            state = in_buckets(self.last_state, batch, BUCKETS)
         logits: torch.Tensor = self.f(state)
         return logits
 
-    def last_state_of_full(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the same for jets of one length, from values of shape (jets, length, inputs).
+    def last_state(self, batch: Batch) -> torch.Tensor:
+        """Return the state of each jet after its last row, shape (jets, state); zeros for a jet without rows.
 
-        `nn.LSTM` is exported as as many copies of a step as the example has constituents, and then takes jets of
-        this length only. A scan is exported as a loop. It is for scoring, without gradients.
+        With padding after the last row this is on a CPU about eight times as fast as torch's `PackedSequence`.
+        """
+        jets = batch.lengths.shape[0]
+        if batch.longest == 0:
+            return batch.values.new_zeros(jets, self.lstm.hidden_size)
+        states: torch.Tensor = self.lstm(to_padded(batch.values, batch))[0]
+        last = (batch.lengths - 1).clamp(min=0)[:, None, None].expand(jets, 1, states.shape[2])
+        return states.gather(1, last).squeeze(1) * (batch.lengths > 0)[:, None]
+
+    def last_state_by_scan(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the same from values of jets of one length, shape (jets, length, inputs), without gradients.
+
+        An exported `nn.LSTM` is as many copies of a step as the example has constituents, and takes jets of this length
+        only. A scan is exported as a loop.
         """
         lstm = self.lstm
         gates = nn.functional.linear(values, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0).detach()
@@ -76,19 +90,6 @@ class RecurrentNetwork(nn.Module):
         start = values.new_zeros(values.shape[0], lstm.hidden_size)
         (state, _), _ = scan(step, (start, start.clone()), gates, dim=1)
         return state
-
-    def last_state(self, values: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the state of each jet after its last row, shape (jets, state); zeros for a jet without rows."""
-        state = values.new_zeros(batch.lengths.shape[0], self.lstm.hidden_size)
-        if len(values) == 0:
-            return state
-        # torch wants the jets from the longest on and all first rows, then all second rows, ...
-        order = torch.argsort(batch.lengths, descending=True, stable=True)
-        rank = torch.argsort(order)
-        rows = torch.argsort(batch.position * len(order) + rank.index_select(0, batch.jet))
-        jets_at_position = torch.bincount(batch.position).cpu()
-        _, (last, _) = self.lstm(PackedSequence(values.index_select(0, rows), jets_at_position))
-        return state.index_copy(0, order[: last.shape[1]], last[0])
 
 
 def build_model(
