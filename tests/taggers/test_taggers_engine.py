@@ -29,7 +29,7 @@ from lhcml.taggers.jets import (
     read_split,
 )
 from lhcml.taggers.packing import equal_batch, from_padded, in_buckets, is_row, make_batch, segment_sum, to_padded
-from lhcml.taggers.train_network import standardisation
+from lhcml.taggers.train_network import scale_epochs, standardisation
 from lhcml.taggers.training import Training, choose_device, learning_rate, schedule_factor
 
 SETTINGS = {
@@ -183,6 +183,13 @@ def test_schedules_by_hand(name, expected):
     # after a warm-up of a tenth the schedule has the other nine
     step = learning_rate(54, 100, {"learning_rate": 2.0, "warmup": 0.1, "schedule": name})
     assert step == pytest.approx(2.0 * schedule_factor(0.5, name))
+
+
+def test_epochs_scale_with_the_sample():
+    scaled = scale_epochs(SETTINGS, 5.0)
+    assert (scaled["epochs"], scaled["patience"]) == (20, 20)
+    assert scaled["batch_size"] == SETTINGS["batch_size"]
+    assert scale_epochs(SETTINGS, 0.01)["epochs"] == 1
 
 
 def toy_training(family, architecture, settings, seed=5, inputs=None):

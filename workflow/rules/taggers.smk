@@ -89,10 +89,11 @@ rule train_network:
         config=lambda wildcards: as_json(NETWORKS[wildcards.tagger]),
         seed=job_seed("train_network", "tagger", "seed", "size"),
         size=size_options,
+        epochs=epochs_options,
     shell:
         "python -m lhcml.taggers.train_network --signal {input.signal:q} --background {input.background:q} "
-        "--config {params.config:q} --tagger {wildcards.tagger:q} --seed {params.seed} {params.size} --threads {threads} "
-        "--gpus {resources.gpu} --output {output.model:q} --meta {output.meta:q} > {log:q} 2>&1"
+        "--config {params.config:q} --tagger {wildcards.tagger:q} --seed {params.seed} {params.size} {params.epochs} "
+        "--threads {threads} --gpus {resources.gpu} --output {output.model:q} --meta {output.meta:q} > {log:q} 2>&1"
 
 
 rule score_bdt:

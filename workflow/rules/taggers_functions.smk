@@ -62,15 +62,21 @@ def seeds_of(tagger: str) -> list[int]:
 
 
 def size_options(wildcards) -> str:
-    """Params function: options of a training for the {size} wildcard, `_4000jets`; none if it is empty.
+    """Params function: options of a training for the number of its jets, that of {size}, `_4000jets`, or of the section.
 
     The choice of jets depends on the seed alone, so that all taggers see the same jets.
     """
-    if not wildcards.size:
+    ordinary = config["taggers"].get("jets")
+    size = wildcards.size.removeprefix("_").removesuffix("jets") or ordinary
+    if not size:
         return ""
     seed = derive_seed(config["seed"], "learning_curve", wildcards.seed)
-    jets = wildcards.size.removeprefix("_").removesuffix("jets")
-    return f"--size {jets} --size-seed {seed}"
+    return f"--size {size} --size-seed {seed}"
+
+
+def epochs_options(wildcards) -> str:
+    """Params function: option of a training of another size that scales its epochs; none for an ordinary training."""
+    return f"--as-many-as {config['taggers'].get('jets', 'all')}" if wildcards.size else ""
 
 
 def tagger_features(group: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,11 @@ def standardisation(jets: Jets, rows: int = 1_000_000) -> tuple[list[float], lis
     return mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist()
 
 
+def scale_epochs(settings: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return the settings of a training with epochs and patience multiplied by a factor, at least 1 each."""
+    return {**settings, **{name: max(1, round(settings[name] * factor)) for name in ("epochs", "patience")}}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Read features, train, write weights and what describes them."""
     parser = make_parser(__doc__)
@@ -51,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--size", type=int, help="train on this many jets chosen at random (default: all)")
     parser.add_argument("--size-seed", type=int, default=1, help="seed of this choice (default: 1)")
+    parser.add_argument(
+        "--as-many-as", metavar="JETS",
+        help="see as many jets as a training on JETS (a number, or `all` there are): scales epochs and patience",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=0, help="1: train on the GPU (default: 0)")
     parser.add_argument("--output", type=Path, required=True, help="weights, safetensors")
@@ -76,7 +85,12 @@ def run(args: argparse.Namespace, folder: Path, log: logging.Logger) -> None:
     inputs = config["inputs"]
     architecture = complete_architecture(config["family"], config["architecture"])
     files = {SIGNAL: args.signal, BACKGROUND: args.background}
-    chosen = choose(count_jets(files, "train"), args.size, args.size_seed) if args.size else None
+    present = count_jets(files, "train")
+    chosen = choose(present, args.size, args.size_seed) if args.size else None
+    settings = config["training"]
+    if args.as_many_as and args.size:
+        ordinary = sum(present.values()) if args.as_many_as == "all" else int(args.as_many_as)
+        settings = scale_epochs(settings, ordinary / args.size)
     train = read_split(files, inputs, "train", folder, chosen)
     validation = read_split(files, inputs, "validation", folder)
     log.info("jets for training: %s; for validation: %s", train.count(), validation.count())
@@ -93,7 +107,7 @@ def run(args: argparse.Namespace, folder: Path, log: logging.Logger) -> None:
         "scaling": {"mean": mean, "scale": scale},
         "settings": {
             "architecture": architecture,
-            "training": config["training"],
+            "training": settings,
             "threads": args.threads,
             "device": device.type,
         },
@@ -102,7 +116,7 @@ def run(args: argparse.Namespace, folder: Path, log: logging.Logger) -> None:
         "versions": {"torch": package_version("torch")},
     }
     checkpoint = args.output.with_name("last.ckpt")
-    training = Training(model, train, validation, config["training"], args.seed, device)
+    training = Training(model, train, validation, settings, args.seed, device)
     state = training.run(checkpoint, value_digest(description))
     log.info("best epoch %d of %d, %.1f s", state.best_epoch, state.epoch, state.seconds)
     with write_atomic(args.output) as temporary:
