@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from lhcml.common.errors import UserError
 from lhcml.taggers.families import build_network, complete_architecture, default_inputs
-from lhcml.taggers.jets import Jets
+from lhcml.taggers.jets import Jets, LabelledJets
 from lhcml.taggers.packing import PackedJets, equal_batch, make_batch
-from lhcml.taggers.training import predict
+from lhcml.taggers.train_network import standardisation
+from lhcml.taggers.training import Training, predict
 
 POLYNOMIALS = 102
 
@@ -91,6 +93,54 @@ def test_every_parameter_learns(family):
     batch = PackedJets(random_jets(model, [1] * 64)).take(torch.arange(64))
     torch.nn.functional.cross_entropy(model(batch), torch.arange(64) % 2).backward()
     assert all(tensor.grad.isfinite().all() and tensor.grad.any() for tensor in model.parameters())
+
+
+def two_classes(seed=0, jets=4000):
+    """Gaussian classes of 600 and the rest, in ten correlated inputs of which one is constant and one there twice."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(jets) < 600).astype(np.int64)
+    x = rng.normal(size=(jets, 8)) @ rng.normal(size=(8, 8)) + np.outer(labels, rng.normal(size=8))
+    values = np.concatenate([x, x[:, :1], np.ones((jets, 1))], axis=1).astype(np.float32)
+    return LabelledJets(Jets(values, np.ones(jets, dtype=np.int64)), labels)
+
+
+def linear(train, inputs, shrinkage=1e-9):
+    chosen = LabelledJets(Jets(train.jets.values[:, inputs], train.jets.lengths), train.labels)
+    mean, scale = (torch.tensor(numbers) for numbers in standardisation(chosen.jets))
+    model = build_network("efp", {"shrinkage": shrinkage}, ["jet_efp"], mean, scale)
+    model.start(chosen)
+    return predict(model, PackedJets(chosen.jets))
+
+
+def test_start_is_the_linear_discriminant(monkeypatch):
+    monkeypatch.setattr("lhcml.taggers.models.efp.ROWS_AT_ONCE", 1000)
+    train = two_classes()
+    x = train.jets.values[:, :8].astype(float)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", priors=[0.5, 0.5]).fit(x, train.labels)
+    # logits of order 1 in single precision
+    np.testing.assert_allclose(linear(train, slice(8)), theirs.decision_function(x), rtol=1e-4, atol=1e-4)
+
+
+def test_start_with_inputs_that_say_nothing_new():
+    train = two_classes()
+    # what is there twice shares its weight: the same classifier
+    np.testing.assert_allclose(linear(train, slice(10)), linear(train, slice(8)), rtol=1e-3, atol=1e-3)
+
+
+def test_training_goes_on_from_the_start():
+    train = two_classes()
+    mean, scale = (torch.tensor(numbers) for numbers in standardisation(train.jets))
+    settings = {
+        "optimiser": "adamw", "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "cosine", "warmup": 0.1,
+        "batch_size": 200, "epochs": 2, "patience": 2, "gradient_clip": 1.0, "precision": "float32",
+    }  # fmt: skip
+    losses = []
+    for start in (False, True):
+        model = build_network("efp", {"shrinkage": 1e-9}, ["jet_efp"], mean, scale)
+        if start:
+            model.start(train)
+        losses.append(Training(model, train, two_classes(seed=0), settings, seed=1).run().best_loss)
+    assert losses[1] < 0.8 * losses[0]
 
 
 class FullJets(torch.nn.Module):
