@@ -2,7 +2,8 @@
 
 A family module holds `ARCHITECTURE`, a literal dictionary of its settings with their defaults (the published ones),
 `INPUTS`, a literal list of the inputs it takes if the configuration names none, and
-`build_model(architecture, inputs, mean, scale)`. Nothing else has to be edited to add one.
+`build_model(architecture, inputs, mean, scale)`. Nothing else has to be edited to add one. A model may have a method
+`start(train)` that sets its weights from the training jets (`LabelledJets`) before the first epoch.
 """
 
 from __future__ import annotations

@@ -95,7 +95,10 @@ def run(args: argparse.Namespace, folder: Path, log: logging.Logger) -> None:
     validation = read_split(files, inputs, "validation", folder)
     log.info("jets for training: %s; for validation: %s", train.count(), validation.count())
     mean, scale = standardisation(train.jets)
-    model = build_network(config["family"], architecture, inputs, torch.tensor(mean), torch.tensor(scale)).to(device)
+    model = build_network(config["family"], architecture, inputs, torch.tensor(mean), torch.tensor(scale))
+    if hasattr(model, "start"):
+        model.start(train)
+    model.to(device)
     parameters = sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
     log.info("%s with %d parameters on %s", config["family"], parameters, device)
 
