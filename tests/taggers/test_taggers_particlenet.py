@@ -1,6 +1,5 @@
 """ParticleNet on packed jets against a plain padded one, its symmetries, and its export."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 from lhcml.common.errors import UserError
 from lhcml.taggers.graphs import EdgeNetwork, Graph
 from lhcml.taggers.models.particlenet import ARCHITECTURE, INPUTS, build_model, neighbour_graph
-from lhcml.taggers.packing import Batch, make_batch
+from lhcml.taggers.packing import equal_batch, make_batch
 
 TINY = {"neighbours": 4, "edge_convs": [[6, 5], [7, 7, 7], [7, 7]], "dense": [9, 8], "dropout": 0.1}
 LITE = {"neighbours": 7, "edge_convs": [[32] * 3, [64] * 3], "dense": [128], "dropout": 0.1}
@@ -182,27 +181,23 @@ def test_coordinates_are_required():
         build_model(ARCHITECTURE, ["part_deta", "part_dr"], torch.zeros(2), torch.ones(2))
 
 
-class Dense(torch.nn.Module):
-    """Jets of the same number of constituents, (jets, constituents, inputs) -> logits."""
+class FullJets(torch.nn.Module):
+    """Jets that all have the same number of constituents, the form of export."""
 
     def __init__(self, model):
         super().__init__()
         self.model = model
 
     def forward(self, values):
-        jets, longest, inputs = values.shape
-        jet = torch.arange(jets)[:, None].expand(jets, longest).reshape(-1)
-        position = torch.arange(longest)[None, :].expand(jets, longest).reshape(-1)
-        lengths = torch.full((jets,), longest, dtype=torch.int64)
-        return self.model(Batch(values.reshape(-1, inputs), lengths, jet, position, longest))
+        return self.model(equal_batch(values))
 
 
 def test_export():
-    model = Dense(tiny_model().float().eval())
+    model = FullJets(tiny_model().eval())
     shapes = ({0: torch.export.Dim("jets"), 1: torch.export.Dim("constituents")},)
-    exported = torch.export.export(model, (torch.randn(3, 7, 7),), dynamic_shapes=shapes).module()
+    exported = torch.export.export(model, (torch.randn(3, 7, 7, dtype=torch.float64),), dynamic_shapes=shapes).module()
     for jets, longest in [(3, 7), (1, 1), (5, 2), (2, 200)]:
-        values = torch.randn(jets, longest, 7)
+        values = torch.randn(jets, longest, 7, dtype=torch.float64)
         with torch.inference_mode():
-            # float32; neighbours are the same as distances are computed in the same way
-            np.testing.assert_allclose(exported(values), model(values), rtol=1e-4, atol=1e-5)
+            eager = model.model(make_batch(values.flatten(0, 1), torch.full((jets,), longest)))
+            torch.testing.assert_close(exported(values), eager, rtol=1e-8, atol=1e-8)

@@ -36,7 +36,8 @@ class Graph:
     centre, neighbour : torch.Tensor of int64, shape (edges,)
         The row that an edge ends on and the row that it comes from.
     exists : torch.Tensor of bool, shape (edges,), optional
-        False for slots without an edge; only under export, where shapes must not depend on values. Default: all exist.
+        False for slots without an edge, for batches of equal jets, whose shapes must not depend on values (export).
+        Default: all exist.
     """
 
     centre: torch.Tensor
@@ -252,8 +253,8 @@ class EdgeConv(nn.Module):  # type: ignore[misc]
         table = linear(values, torch.cat([own - difference, difference])).unflatten(1, (2, -1)).flatten(0, 1)
         norms = [norm for norm in self.norms if isinstance(norm, BatchNorm)]
         running = [(norm.running_mean, norm.running_var) for norm in norms]
-        if torch.compiler.is_exporting():
-            mean = self.plain(table, graph)
+        if graph.exists is not None:
+            mean = self.plain(table, graph, graph.exists[:, None].to(table.dtype))
         else:
             edges = len(graph.centre)
             weights = [layer.weight for layer in self.deeper]
@@ -266,13 +267,12 @@ class EdgeConv(nn.Module):  # type: ignore[misc]
                     norm.update((found[2 * layer], found[2 * layer + 1]), edges)
         return torch.relu(mean + self.shortcut(values))
 
-    def plain(self, table: torch.Tensor, graph: Graph) -> torch.Tensor:
+    def plain(self, table: torch.Tensor, graph: Graph, exists: torch.Tensor) -> torch.Tensor:
         """Return the mean over edges with plain layers, in which slots without an edge count nothing."""
         edges = table.index_select(0, 2 * graph.centre) + table.index_select(0, 2 * graph.neighbour + 1)
         edges = torch.relu(self.norms[0](edges))
         for layer, norm in zip(self.deeper, list(self.norms)[1:], strict=True):
             edges = torch.relu(norm(layer(edges)))
-        exists = torch.ones_like(edges[:, :1]) if graph.exists is None else graph.exists[:, None].to(edges.dtype)
         zeros = table.new_zeros(table.shape[0] // 2, edges.shape[1])
         degree = zeros[:, :1].index_add(0, graph.centre, exists)
         return zeros.index_add(0, graph.centre, edges * exists) / degree.clamp(min=1)

@@ -73,7 +73,7 @@ def neighbour_graph(points: torch.Tensor, batch: Batch, count: int) -> Graph:
     first = torch.cumsum(batch.lengths, 0) - batch.lengths
     rows = torch.arange(points.shape[0], device=points.device)
     centre = rows[:, None].expand(-1, count)
-    if torch.compiler.is_exporting():
+    if batch.equal:
         position, exists = nearest_in_jets(points, batch, count)
         neighbour = torch.where(exists, first[batch.jet][:, None] + position, 0)
         return Graph(centre.flatten(), neighbour.flatten(), exists.flatten())
