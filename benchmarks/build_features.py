@@ -7,7 +7,8 @@ Jets are taken from feature files, in equal numbers. Times are processor times o
 (one for the slow loop), without imports and compilation, in double precision. What this package is compared with:
 - "classic": FastJet's object interface, a Python loop over jets with NumPy inside a jet (needs `fastjet`);
 - "contrib": FastJet's awkward interface to its compiled contrib, one call for all jets (needs `fastjet`);
-- "EnergyFlow": a Python loop over jets with its C2 and D2 (NumPy < 2: an environment of its own, run as a subprocess).
+- "EnergyFlow": a Python loop over jets with its C2 and D2, and over about 30 jets with its energy flow polynomials of
+  up to 5 and 7 edges (NumPy < 2: an environment of its own, run as a subprocess).
 Each comparison checks that the numbers agree.
 """
 
@@ -21,15 +22,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ["NUMBA_NUM_THREADS"] = "1"
+os.environ |= {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from lhcml.features.energy_flow import energy_flow_polynomials
 from lhcml.features.observables import energy_correlators
 from lhcml.features.substructure import LUND_VALUES, OBSERVABLES, jet_observables
 
@@ -46,7 +49,16 @@ for _ in range(3):
     begin = time.process_time()
     values = [(c2.compute(jet), d2.compute(jet)) for jet in jets]
     best = min(best, time.process_time() - begin)
-print(json.dumps({"seconds": best, "values": values, "version": energyflow.__version__}))
+few = jets[:: max(1, len(jets) // 30)]
+sums, times = {}, {}
+for degree in (5, 7):
+    polynomials = energyflow.EFPSet(f"d<={degree}", measure="hadr", beta=0.5, coords="ptyphim")
+    begin = time.process_time()
+    # in another order than ours: compared by their sums
+    sums[degree] = [float(polynomials.compute(jet).sum()) for jet in few]
+    times[degree] = (time.process_time() - begin) / len(few)
+content = {"seconds": best, "values": values, "times": times, "sums": sums, "version": energyflow.__version__}
+print(json.dumps(content))
 """
 
 
@@ -236,13 +248,20 @@ def main() -> None:
             np.savez(path, counts=counts, particles=np.column_stack([pt, rapidity, phi]))
             command = [arguments.energyflow, "-c", ENERGYFLOW, str(path)]
             environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-            environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         result = json.loads(done.stdout.splitlines()[-1])
         e2, e3 = correlators[:, 0], correlators[:, 1]
         expected = np.column_stack([1.5 * e3 / e2**2, 0.75 * e3 / e2**3])
         np.testing.assert_allclose(result["values"], expected, rtol=1e-6)
         line(f"EnergyFlow {result['version']}: C2 D2 only", result["seconds"], own_correlators)
+        for degree in (5, 7):
+            polynomials = partial(energy_flow_polynomials, counts, pt, rapidity, phi, degree=degree, beta=0.5)
+            polynomials()
+            seconds, values = best_of(polynomials)
+            np.testing.assert_allclose(values[:: max(1, n // 30)].sum(axis=1), result["sums"][str(degree)], rtol=1e-9)
+            what = f"{values.shape[1]} energy flow polynomials"
+            line(f"this package, {what}", seconds, seconds)
+            line(f"EnergyFlow {result['version']}: {what}", n * result["times"][str(degree)], seconds)
 
 
 if __name__ == "__main__":
