@@ -110,11 +110,12 @@ def test_running_moments_are_those_of_torch():
 @pytest.mark.parametrize("piece", [7, 2**18])
 @pytest.mark.parametrize("training", [True, False])
 def test_edge_network_gradcheck(training, piece, monkeypatch):
-    # also in pieces of a few edges, unequal, and with a row that has no edge
+    # also in a piece for each jet, of unequal numbers of edges, with rows that have none
     monkeypatch.setattr("lhcml.taggers.graphs.PIECE", piece)
     torch.manual_seed(2)
-    graph = Graph(torch.tensor([0, 0, 0, 1, 3, 3, 4]), torch.tensor([1, 2, 3, 0, 4, 0, 0]))
-    shapes = [(10, 3), (3,), (2,), (3,), (2,), (2, 3)]
+    ends = torch.tensor([[0, 1], [0, 2], [1, 0], [3, 5], [3, 4], [5, 3], [6, 7]])
+    graph = Graph(ends[:, 0], ends[:, 1], torch.tensor([3, 0, 3, 2]))
+    shapes = [(16, 3), (3,), (2,), (3,), (2,), (2, 3)]
     tensors = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     moments = None if training else [(torch.randn(n).double(), torch.rand(n).double() + 0.5) for n in (3, 2)]
     assert torch.autograd.gradcheck(lambda table, *rest: EdgeNetwork.apply(table, graph, moments, *rest)[0], tensors)

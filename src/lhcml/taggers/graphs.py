@@ -12,9 +12,9 @@ row i. On a CPU the cost is memory traffic, not arithmetic, as there are many mo
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -29,12 +29,14 @@ Moments = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Graph:
-    """Edges between the rows of a batch, sorted by `centre`.
+    """Edges between rows of the same jet, sorted by `centre`.
 
     Attributes
     ----------
     centre, neighbour : torch.Tensor of int64, shape (edges,)
         The row that an edge ends on and the row that it comes from.
+    lengths : torch.Tensor of int64, shape (jets,)
+        Rows of each jet.
     exists : torch.Tensor of bool, shape (edges,), optional
         False for slots without an edge, for batches of equal jets, whose shapes must not depend on values (export).
         Default: all exist.
@@ -42,6 +44,7 @@ class Graph:
 
     centre: torch.Tensor
     neighbour: torch.Tensor
+    lengths: torch.Tensor
     exists: torch.Tensor | None = None
 
 
@@ -55,9 +58,8 @@ def sum_listed(table: torch.Tensor, listed: torch.Tensor, starts: torch.Tensor) 
     return torch.embedding_bag(table, listed, starts, mode=0)[0]
 
 
-def starts_of(rows: torch.Tensor, count: int) -> torch.Tensor:
-    """Return where each of `count` rows begins in a sorted list of row numbers."""
-    degree = torch.bincount(rows, minlength=count)
+def starts_of(degree: torch.Tensor) -> torch.Tensor:
+    """Return where the edges of each row begin in a list sorted by rows."""
     return torch.cumsum(degree, 0) - degree
 
 
@@ -72,19 +74,20 @@ def moments_of(pieces: Sequence[torch.Tensor]) -> Moments:
     return mean, (counts * (variances + (means - mean) ** 2)).sum(0) / counts.sum()
 
 
-def edge_pieces(degree: torch.Tensor, width: int) -> list[tuple[slice, slice]]:
-    """Cut rows, in order, into pieces of about `PIECE / width` edges; return slices of rows and of their edges."""
-    ends = torch.cumsum(degree, 0)
-    edges = int(ends[-1]) if len(ends) else 0
-    wanted = torch.arange(1, max(1, round(edges * width / PIECE)) + 1) * edges // max(1, round(edges * width / PIECE))
-    rows = [0, *(torch.searchsorted(ends, wanted.to(ends.device)) + 1).clamp(max=len(degree)).tolist()]
-    rows[-1] = len(degree)
-    bounds = [0, *ends.tolist()]
-    pieces = [(slice(a, b), slice(bounds[a], bounds[b])) for a, b in itertools.pairwise(rows)]
+def edge_pieces(graph: Graph, degree: torch.Tensor, width: int) -> list[tuple[slice, slice]]:
+    """Cut the batch between jets into pieces of about `PIECE / width` edges; return slices of rows and of edges."""
+    rows = torch.cumsum(graph.lengths, 0)
+    edges = torch.cumsum(torch.nn.functional.pad(degree, (1, 0)), 0)[rows]
+    total = len(graph.centre)
+    count = max(1, round(total * width / PIECE))
+    wanted = torch.arange(1, count + 1, device=rows.device) * total // count
+    cuts = torch.searchsorted(edges, wanted).unique()
+    row_cuts, edge_cuts = [0, *rows[cuts].tolist()], [0, *edges[cuts].tolist()]
+    pieces = [(slice(*r), slice(*e)) for r, e in zip(pairwise(row_cuts), pairwise(edge_cuts), strict=True)]
     return [(row, edge) for row, edge in pieces if edge.stop > edge.start]
 
 
-class EdgeNetwork(torch.autograd.Function):  # type: ignore[misc]
+class EdgeNetwork(torch.autograd.Function):
     """Mean over a row's edges of ReLU(norm(... W_2 ReLU(norm(own_i + other_j)))), and the moments of each norm.
 
     Arguments: `table` of shape (2 rows, width), own and other terms of each row in turn; the graph; moments of each
@@ -101,7 +104,7 @@ class EdgeNetwork(torch.autograd.Function):  # type: ignore[misc]
         gains, biases, weights = parameters[:count], parameters[count : 2 * count], parameters[2 * count :]
         rows = len(table) // 2
         degree = torch.bincount(graph.centre, minlength=rows)
-        pieces = edge_pieces(degree, gains[-1].numel())
+        pieces = edge_pieces(graph, degree, gains[-1].numel())
         ends = torch.stack([2 * graph.centre, 2 * graph.neighbour + 1], 1)
         values = []
         for _, edges in pieces:
@@ -116,10 +119,9 @@ class EdgeNetwork(torch.autograd.Function):  # type: ignore[misc]
                 values = [rectified(piece, scale, shift) @ weights[layer].T for piece in values]
         result = table.new_zeros(rows, gains[-1].numel())
         scale, shift = affine(found[-1], gains[-1], biases[-1])
-        for (chosen, _), piece in zip(pieces, values, strict=True):
-            starts = torch.cumsum(degree[chosen], 0) - degree[chosen]
-            listed = torch.arange(len(piece), device=starts.device)
-            result[chosen] = sum_listed(rectified(piece, scale, shift), listed, starts)
+        for (rows_here, _), piece in zip(pieces, values, strict=True):
+            every = torch.arange(len(piece), device=degree.device)
+            result[rows_here] = sum_listed(rectified(piece, scale, shift), every, starts_of(degree[rows_here]))
         result /= degree.clamp(min=1)[:, None]
         ctx.graph, ctx.pieces, ctx.degree, ctx.batch_moments = graph, pieces, degree, moments is None
         flat = [tensor for pair in found for tensor in pair]
@@ -174,14 +176,14 @@ class EdgeNetwork(torch.autograd.Function):  # type: ignore[misc]
                     values[index] = before
             if layer:
                 d_weights.insert(0, d_weight)
-        rows = len(degree)
-        d_table = by_row.new_zeros(rows, 2, gains[0].numel())
-        if pieces:
-            edges = torch.cat(values)
-            listed = torch.arange(len(edges), device=edges.device)
-            d_table[:, 0] = sum_listed(edges, listed, starts_of(graph.centre, rows))
-            order = torch.argsort(graph.neighbour.int(), stable=True)
-            d_table[:, 1] = sum_listed(edges, order, starts_of(graph.neighbour, rows))
+        # a row's edges, and those that come from it, are all in the piece of its jet
+        order = torch.argsort(graph.neighbour.int(), stable=True)
+        own, other = starts_of(degree), starts_of(torch.bincount(graph.neighbour, minlength=len(degree)))
+        d_table = by_row.new_zeros(len(degree), 2, gains[0].numel())
+        for (rows, edges), piece in zip(pieces, values, strict=True):
+            every = torch.arange(len(piece), device=order.device)
+            d_table[rows, 0] = sum_listed(piece, every, own[rows] - edges.start)
+            d_table[rows, 1] = sum_listed(piece, order[edges] - edges.start, other[rows] - edges.start)
         return d_table.flatten(0, 1), None, None, *d_gains, *d_biases, *d_weights
 
 
@@ -206,7 +208,7 @@ def masked(
     return gradient
 
 
-class BatchNorm(nn.BatchNorm1d):  # type: ignore[misc]
+class BatchNorm(nn.BatchNorm1d):
     """Batch norm over rows, (rows, width), that uses the running moments where fewer than two rows leave none."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -223,7 +225,7 @@ class BatchNorm(nn.BatchNorm1d):  # type: ignore[misc]
         self.running_var.lerp_(moments[1] * count / max(1, count - 1), self.momentum or 0.0)
 
 
-class EdgeConv(nn.Module):  # type: ignore[misc]
+class EdgeConv(nn.Module):
     """Edge convolution with batch norm, ReLU and a shortcut: ReLU(mean over edges + shortcut).
 
     The shortcut is linear with a batch norm, or the identity where the width stays the same (arXiv:1902.08570).
@@ -239,7 +241,7 @@ class EdgeConv(nn.Module):  # type: ignore[misc]
     def __init__(self, width: int, widths: Sequence[int]) -> None:
         super().__init__()
         self.first = nn.Linear(2 * width, widths[0], bias=False)
-        self.deeper = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in itertools.pairwise(widths))
+        self.deeper = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(BatchNorm(after) for after in widths)
         self.shortcut = (
             nn.Identity()

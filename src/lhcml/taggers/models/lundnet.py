@@ -44,10 +44,10 @@ def tree_graph(parent: torch.Tensor, batch: Batch) -> Graph:
     exists = parent >= 0
     above = torch.where(exists, first[batch.jet] + parent, node)
     if batch.equal:
-        return Graph(torch.cat([node, above]), torch.cat([above, node]), torch.cat([exists, exists]))
+        return Graph(torch.cat([node, above]), torch.cat([above, node]), batch.lengths, torch.cat([exists, exists]))
     node, above = node[exists], above[exists]
     centre, order = torch.sort(torch.cat([node, above]), stable=True)
-    return Graph(centre, torch.cat([above, node])[order])
+    return Graph(centre, torch.cat([above, node])[order], batch.lengths)
 
 
 class LundNet(nn.Module):

@@ -76,7 +76,7 @@ def neighbour_graph(points: torch.Tensor, batch: Batch, count: int) -> Graph:
     if batch.equal:
         position, exists = nearest_in_jets(points, batch, count)
         neighbour = torch.where(exists, first[batch.jet][:, None] + position, 0)
-        return Graph(centre.flatten(), neighbour.flatten(), exists.flatten())
+        return Graph(centre.flatten(), neighbour.flatten(), batch.lengths, exists.flatten())
     neighbour = rows.new_empty(len(rows), count)
     exists = torch.empty_like(neighbour, dtype=torch.bool)
     for chosen in torch.argsort(batch.lengths, stable=True).split(JETS_TOGETHER):
@@ -84,7 +84,7 @@ def neighbour_graph(points: torch.Tensor, batch: Batch, count: int) -> Graph:
         part = make_batch(points[here], batch.lengths[chosen])
         position, found = nearest_in_jets(part.values, part, count)
         neighbour[here], exists[here] = first[chosen][part.jet][:, None] + position, found
-    return Graph(centre[exists], neighbour[exists])
+    return Graph(centre[exists], neighbour[exists], batch.lengths)
 
 
 class ParticleNet(nn.Module):
