@@ -1,5 +1,7 @@
 """Jets given by four-momenta, for the families that compare constituents with each other, and the form for export."""
 
+import math
+
 import torch
 
 from lhcml.taggers.packing import Batch, make_batch
@@ -56,3 +58,25 @@ def assert_exportable(model, make_values, tolerance):
             torch.testing.assert_close(
                 exported(values), model(make_batch(values.flatten(0, 1), lengths)), rtol=tolerance, atol=tolerance
             )
+
+
+def rotation(axis, angle):
+    """Return the 4x4 matrix that rotates (px, py, pz, E) about axis 0, 1 or 2."""
+    matrix = torch.eye(4, dtype=torch.float64)
+    a, b = (i for i in range(3) if i != axis)
+    cos, sin = math.cos(angle), math.sin(angle)
+    matrix[a, a], matrix[a, b], matrix[b, a], matrix[b, b] = cos, -sin, sin, cos
+    return matrix
+
+
+def boost(axis, rapidity):
+    """Return the 4x4 matrix that boosts (px, py, pz, E) along axis 0, 1 or 2."""
+    matrix = torch.eye(4, dtype=torch.float64)
+    cosh, sinh = math.cosh(rapidity), math.sinh(rapidity)
+    matrix[axis, axis], matrix[axis, 3], matrix[3, axis], matrix[3, 3] = cosh, sinh, sinh, cosh
+    return matrix
+
+
+def transformed(batch, matrix):
+    """Return the batch with all four-momenta transformed, computed in double precision."""
+    return make_batch((batch.values.double() @ matrix.T).to(batch.values.dtype), batch.lengths)

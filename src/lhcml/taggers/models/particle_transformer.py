@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, linear
 
+from lhcml.taggers.dropout import Dropout
 from lhcml.taggers.families import input_positions
 from lhcml.taggers.packing import (
     Batch,
@@ -105,54 +106,6 @@ def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     mass2 = (energy.square() - px.square() - py.square() - pz.square()).to(first.dtype)
     columns = (softer * distance, softer / (pt1 + pt2).clamp(min=SMALLEST), distance, mass2)
     return torch.log(torch.stack(columns, -1).clamp(min=SMALLEST))
-
-
-class DropSome(torch.autograd.Function):
-    """Set each element to 0 with probability p, and multiply the others by 1 / (1 - p).
-
-    The gaps between dropped elements are drawn, which follow a geometric distribution: a random number for each
-    element that is dropped instead of one for each. On a CPU torch's dropout takes three times as long, and
-    half as long as all the rest of this network.
-    """
-
-    @staticmethod
-    def forward(context: Any, x: torch.Tensor, p: float) -> torch.Tensor:
-        """Return the remaining elements."""
-        mean = p * x.numel()
-        # six standard deviations more than are expected to be dropped
-        draws = int(mean + 6 * math.sqrt(mean) + 6)
-        # 1 - u is in (0, 1], so that its logarithm is finite
-        gaps = torch.rand(draws, device=x.device).neg_().log1p_().div_(math.log1p(-p)).long() + 1
-        dropped = torch.cumsum(gaps, 0) - 1
-        dropped = dropped[: int(torch.searchsorted(dropped, x.numel()))]
-        context.save_for_backward(dropped)
-        context.factor = 1 / (1 - p)
-        result = torch.mul(x, context.factor).contiguous()
-        result.view(-1).index_fill_(0, dropped, 0.0)
-        return result
-
-    @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """Return the gradient, zero where elements were dropped."""
-        (dropped,) = context.saved_tensors
-        result = torch.mul(gradient, context.factor).contiguous()
-        result.view(-1).index_fill_(0, dropped, 0.0)
-        return result, None
-
-
-class Dropout(nn.Module):
-    """Dropout by `DropSome`."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Drop elements when training."""
-        if not self.training or self.p == 0:
-            return x
-        result: torch.Tensor = DropSome.apply(x, self.p)
-        return result
 
 
 @dataclass(frozen=True)
