@@ -1,4 +1,4 @@
-"""The comparison table, its formats, and the figures."""
+"""The comparison table and its formats."""
 
 import csv
 import json
@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from lhcml.common.errors import UserError
-from lhcml.common.files import read_json, write_json, write_parquet
-from lhcml.taggers import compare_taggers, plot_importance, plot_tagger, plot_taggers
-from lhcml.taggers.compute_metrics import main as compute_metrics
-from lhcml.taggers.metrics import RocCurve
+from lhcml.common.files import read_json, write_json
+from lhcml.taggers import compare_taggers
 from lhcml.taggers.tables import short
 
 PUBLISHED = Path(compare_taggers.__file__).with_name("published.json")
@@ -182,96 +180,3 @@ def test_published_entries_are_complete():
         assert entry["rejection_30"] > 100
         assert entry["rejection_50"] is None or entry["rejection_50"] < entry["rejection_30"]
     assert read_json(PUBLISHED)["pfn"]["rejection_30_std"] == 18
-
-
-def test_rejection_is_drawn_where_there_are_jets():
-    curve = RocCurve(np.array([0, 0.4, 1.0]), np.array([0, 0.01, 1.0]))
-    drawn = plot_taggers.rejections(curve, np.array([0.2, 0.4, 1.0]), least=0.008)
-    np.testing.assert_allclose(drawn, [np.nan, 100, 1])
-
-
-@pytest.fixture
-def results(tmp_path):
-    """Scores, metrics and descriptions of two taggers with two seeds, laid out as the rules do."""
-    rng = np.random.default_rng(4)
-    for tagger, distance in (("pfn", 2.0), ("xgboost", 1.5)):
-        for seed in (1, 2):
-            folder = tmp_path / tagger / str(seed)
-            for dataset, centre in (("top", distance), ("qcd", 0.0)):
-                score = 1 / (1 + np.exp(-rng.normal(centre, 1, 2000) + distance / 2))
-                split = np.where(rng.random(2000) < 0.5, "test", "train")
-                (folder / "scores" / dataset).mkdir(parents=True)
-                write_parquet(folder / "scores" / dataset / "nominal.parquet", {"score": score, "split": split})
-            write_json(folder / "model.meta.json", meta(tagger))
-            compute_metrics(
-                [
-                    "--signal",
-                    str(folder / "scores/top/nominal.parquet"),
-                    "--background",
-                    str(folder / "scores/qcd/nominal.parquet"),
-                    "--split",
-                    "test",
-                    "--replicas",
-                    "5",
-                    "--output",
-                    str(folder / "metrics.json"),
-                ]
-            )
-    return tmp_path
-
-
-def test_figures_are_made(results):
-    trainings = [(results / tagger / seed) for tagger in ("pfn", "xgboost") for seed in ("1", "2")]
-    pairs = [(read_json(folder / "metrics.json"), read_json(folder / "model.meta.json")) for folder in trainings]
-    compare(results, pairs, {"pfn": {"published": "pfn"}, "xgboost": {}})
-    config = {
-        "taggers": {"pfn": "PFN", "xgboost": "XGBoost"},
-        "seeds": [1, 2],
-        "signal": ["top"],
-        "background": ["qcd"],
-        "label": "14 TeV",
-    }
-    plot_taggers.main(
-        [
-            "--config",
-            json.dumps(config),
-            "--folder",
-            str(results),
-            "--comparison",
-            str(results / "c.json"),
-            "--output",
-            str(results / "roc.png"),
-        ]
-    )
-    plot_tagger.main(
-        [
-            "--folder",
-            str(results / "pfn"),
-            "--seeds",
-            "1",
-            "2",
-            "--signal",
-            "top",
-            "--background",
-            "qcd",
-            "--label",
-            "PFN",
-            "--scores",
-            str(results / "scores.png"),
-            "--history",
-            str(results / "history.png"),
-        ]
-    )
-    plot_importance.main(
-        [
-            "--meta",
-            str(results / "xgboost/1/model.meta.json"),
-            "--label",
-            "BDT",
-            "--output",
-            str(results / "importance.png"),
-        ]
-    )
-    for name in ("roc", "scores", "history", "importance"):
-        assert (results / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        assert (results / f"{name}.pdf").read_bytes().startswith(b"%PDF")

@@ -1,21 +1,7 @@
-# Taggers: training, scores, figures of merit, comparison with published ones.
+# Taggers: training and scores. What is made of them is in taggers_ensembles, taggers_evaluation and taggers_plots.
 
 
 include: "taggers_functions.smk"
-
-
-TAGGERS_TARGETS = []
-if TAGGERS:
-    TAGGERS_TARGETS = [
-        "results/taggers/comparison.json",
-        "results/taggers/plots/roc.png",
-    ]
-    TAGGERS_TARGETS += expand(
-        "results/taggers/plots/{tagger}_{plot}.png",
-        tagger=TAGGERS,
-        plot=["scores", "history"],
-    )
-    TAGGERS_TARGETS += [f"results/taggers/plots/{name}_importance.png" for name in TAGGERS if is_bdt(TAGGERS[name])]
 
 
 rule train_bdt:

@@ -169,8 +169,8 @@ rule compare_taggers:
     """Compare all taggers with each other and with published ones.
 
     One entry a tagger, means over seeds with spread and bootstrap error: AUC, accuracy, rejections, calibration, sculpting,
-    parameters, operations, times; as JSON, CSV and (some columns) LaTeX. The published values and
-    their sources are in src/lhcml/taggers/published.json.
+    parameters, operations, times; as JSON, CSV and (some columns) LaTeX. The published values and their
+    sources are in src/lhcml/taggers/published.json.
     """
     input:
         metrics=all_trainings("results/taggers/{tagger}/{seed}/metrics.json"),
@@ -206,5 +206,5 @@ rule compare_taggers:
         ),
     shell:
         "python -m lhcml.taggers.compare_taggers --metrics {input.metrics:q} --meta {input.meta:q} "
-        "--cost {input.cost:q} --published {input.published:q} --config {params.config:q} --json {output.json:q} --csv {output.csv:q} "
-        "--latex {output.latex:q} > {log:q} 2>&1"
+        "--cost {input.cost:q} --published {input.published:q} --config {params.config:q} --json {output.json:q} "
+        "--csv {output.csv:q} --latex {output.latex:q} > {log:q} 2>&1"

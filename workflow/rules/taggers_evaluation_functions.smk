@@ -11,6 +11,11 @@ def is_external(block: dict) -> bool:
     return block["family"] == "external"
 
 
+def is_trained(block: dict) -> bool:
+    """Tell whether a tagger is trained here."""
+    return is_bdt(block) or is_network(block)
+
+
 def check_members() -> None:
     """Stop before any job if a member of an ensemble is no tagger that is trained or scored here."""
     for name, block in TAGGERS.items():
@@ -65,5 +70,38 @@ def cost_features(wildcards) -> list[str]:
 
 def measured_costs() -> list[str]:
     """Return the cost files of all trainings of trees and networks."""
-    chosen = [name for name, block in TAGGERS.items() if is_bdt(block) or is_network(block)]
+    chosen = [name for name, block in TAGGERS.items() if is_trained(block)]
     return [f"results/taggers/{name}/{seed}/cost.json" for name in chosen for seed in seeds_of(name)]
+
+
+def robustness_files() -> list[str]:
+    """Return the robustness of all trainings; scores made elsewhere are of nominal jets alone."""
+    chosen = [name for name, block in TAGGERS.items() if not is_external(block)]
+    return [f"results/taggers/{name}/{seed}/robustness.json" for name in chosen for seed in seeds_of(name)]
+
+
+def learning_curve_files(name: str) -> list[str]:
+    """Return a file of all trainings of the learning curves: each size and all jets, each seed."""
+    curve = config["taggers"]["learning_curve"]
+    sizes = [f"_{size}jets" for size in curve["sizes"]] + [""]
+    return [
+        f"results/taggers/{tagger}/{seed}{size}/{name}"
+        for tagger in curve["taggers"]
+        for seed in seeds_of(tagger)
+        for size in sizes
+    ]
+
+
+def taggers_targets() -> list[str]:
+    """Return what the stage makes: the comparison and the figures of the taggers that are configured."""
+    if not TAGGERS:
+        return []
+    targets = ["results/taggers/comparison.json", "results/taggers/test_jets.parquet"]
+    plots = ["roc", "calibration", "costs"]
+    plots += ["robustness"] if config["taggers"]["robustness"] else []
+    plots += ["learning_curves"] if config["taggers"]["learning_curve"]["taggers"] else []
+    for name, block in TAGGERS.items():
+        plots += [f"{name}_scores", f"{name}_mass"]
+        plots += [f"{name}_history"] if is_trained(block) else []
+        plots += [f"{name}_importance"] if is_bdt(block) else []
+    return targets + expand("results/taggers/plots/{plot}.png", plot=plots)

@@ -1,4 +1,4 @@
-"""Draw one tagger: scores of the classes, and loss and AUC during the training."""
+"""Draw the scores that one tagger gives to both classes, on test and on training jets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhcml.common.cli import make_parser, run_main, start_log
-from lhcml.common.files import read_json
 from lhcml.common.style import COLOURS, add_label, new_figure, save_figure
 from lhcml.taggers.score_tables import read_scores
 
@@ -48,6 +47,9 @@ def draw_scores(
         axes.stairs(values.mean(axis=0), edges, color=colour, linewidth=1.6, label=f"{group}, test")
         if len(values) > 1:
             axes.stairs(values.max(axis=0), edges, baseline=values.min(axis=0), color=colour, fill=True, alpha=0.4)
+        if not all(len(score) for score in train[group]):
+            # scores made elsewhere are of test jets alone
+            continue
         counts = np.array([np.histogram(score, bins=edges)[0] for score in train[group]])
         mean = densities(train[group], edges).mean(axis=0)
         # Poisson errors of one training's jets: the seeds share them
@@ -62,35 +64,8 @@ def draw_scores(
     return figure
 
 
-def draw_history(metas: Sequence[Mapping[str, Any]], label: str, right: str) -> Any:
-    """Draw loss of training and validation, and validation AUC, after each epoch (trees: round) of all seeds."""
-    figure, (upper, lower) = new_figure(2, 1, width=7.0, height=3.6, sharex=True)
-    unit = "epoch" if "epoch" in metas[0]["history"][0] else "round"
-    for number, meta in enumerate(metas):
-        step = [row[unit] for row in meta["history"]]
-        style = {"linewidth": 1.2, "alpha": 0.9}
-        names = ("training", "validation", "best", "validation") if number == 0 else (None,) * 4
-        upper.plot(step, [row["train_loss"] for row in meta["history"]], color=COLOURS[3], label=names[0], **style)
-        upper.plot(step, [row["validation_loss"] for row in meta["history"]], color=COLOURS[4], label=names[1], **style)
-        best = meta["history"][meta["best_iteration"] - 1]
-        upper.plot(best[unit], best["validation_loss"], "o", color=COLOURS[6], markersize=5, label=names[2])
-        lower.plot(step, [row["validation_auc"] for row in meta["history"]], color=COLOURS[4], label=names[3], **style)
-        lower.plot(best[unit], best["validation_auc"], "o", color=COLOURS[6], markersize=5)
-    seeds = f"{len(metas)} seeds" if len(metas) > 1 else "1 seed"
-    upper.set(ylabel="cross entropy, equal classes", yscale="log")
-    upper.yaxis.set_major_formatter("{x:g}")
-    upper.yaxis.set_minor_formatter("{x:g}")
-    upper.tick_params(axis="y", which="minor", labelsize=9)
-    upper.legend(title=f"{label}, {seeds}", loc="upper right", bbox_to_anchor=(0.98, 0.97))
-    lower.set(xlabel=unit, ylabel="AUC on validation jets")
-    if unit == "epoch":
-        lower.xaxis.get_major_locator().set_params(integer=True)
-    add_label(upper, right)
-    return figure
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read scores and descriptions of all seeds of a tagger, draw what is asked for."""
+    """Read the scores of all seeds of a tagger, draw them."""
     parser = make_parser(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="folder of the tagger, which holds {seed}/scores")
     parser.add_argument("--seeds", nargs="+", required=True)
@@ -98,8 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--background", nargs="+", required=True, help="background datasets")
     parser.add_argument("--label", required=True, help="name of the tagger")
     parser.add_argument("--right", default="", help="text above the axes at the right, e.g. the energy")
-    parser.add_argument("--scores", type=Path, required=True, help="figure of the scores, .png; a .pdf goes beside it")
-    parser.add_argument("--history", type=Path, required=True, help="figure of the training")
+    parser.add_argument("--output", type=Path, required=True, help="figure, .png; a .pdf goes beside it")
     args = parser.parse_args(argv)
     start_log("matplotlib", "numpy")
 
@@ -110,9 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     groups = {"signal": args.signal, "background": args.background}
     test, train = ({name: scores(group, split) for name, group in groups.items()} for split in ("test", "train"))
-    metas = [read_json(args.folder / seed / "model.meta.json") for seed in args.seeds]
-    save_figure(draw_scores(test, train, args.label, args.right), args.scores)
-    save_figure(draw_history(metas, args.label, args.right), args.history)
+    save_figure(draw_scores(test, train, args.label, args.right), args.output)
 
 
 if __name__ == "__main__":
