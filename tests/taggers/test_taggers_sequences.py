@@ -104,7 +104,8 @@ def test_recurrence_against_single_jets(lengths, seed):
         for logits, rows in zip(together, single(jets), strict=True):
             state = torch.zeros(1, 7)
             if len(rows):
-                _, (last, _) = model.lstm(((rows - MEAN) / SCALE)[None])
+                # the constituents come with falling pT, and are read the other way round
+                _, (last, _) = model.lstm(((rows.flip(0) - MEAN) / SCALE)[None])
                 state = last[0]
             torch.testing.assert_close(logits, model.f(state)[0], rtol=1e-4, atol=1e-5)
 
