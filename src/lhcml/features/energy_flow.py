@@ -141,11 +141,26 @@ class Plan:
 @cache
 def make_plan(degree: int) -> Plan:
     """Return the steps for all connected graphs of 1 to `degree` edges, in the order of `connected_graphs`."""
-    if not 0 <= degree <= LARGEST_DEGREE:
-        raise ValueError(f"energy flow polynomials of degree {degree}: between 0 and {LARGEST_DEGREE} is possible")
+    if not 1 <= degree <= LARGEST_DEGREE:
+        raise ValueError(f"energy flow polynomials of degree {degree}: between 1 and {LARGEST_DEGREE} is possible")
     plan = Plan()
     plan.results = [plan.eliminate(graph) for size in range(1, degree + 1) for graph in connected_graphs(size)]
     return plan
+
+
+@cache
+def product_factors(degree: int) -> IntArray:
+    """Return which connected graphs make each of `all_graphs`, by their positions, filled up with that after the last.
+
+    Returns
+    -------
+    array of shape (graphs, degree), int
+    """
+    position = {graph: i for i, graph in enumerate(g for size in range(1, degree + 1) for g in connected_graphs(size))}
+    factors = np.full((len(all_graphs(degree)), degree), len(position))
+    for row, parts in zip(factors, all_graphs(degree), strict=True):
+        row[: len(parts)] = [position[part] for part in parts]
+    return factors
 
 
 def evaluate(plan: Plan, z: FloatArray, theta: FloatArray) -> FloatArray:
@@ -230,7 +245,7 @@ def energy_flow_polynomials(
     pt, y, phi : arrays of shape (sum of counts,)
         Constituents, jet after jet: GeV, rapidity, rad.
     degree : int
-        Largest number of edges, 0 to 7.
+        Largest number of edges, 1 to 7.
     beta : float
         Power of the distances.
 
@@ -240,7 +255,9 @@ def energy_flow_polynomials(
         In the order of `all_graphs`; a jet without constituents has 0 for all but the first, which is 1 for any jet.
     """
     plan = make_plan(degree)
-    connected = np.zeros((len(counts), len(plan.results)))
+    factors = product_factors(degree)
+    result = np.zeros((len(counts), len(factors)))
+    result[:, 0] = 1.0
     starts = first_of_event(counts)
     order = np.argsort(counts, kind="stable")
     order = order[counts[order] > 0]
@@ -257,8 +274,6 @@ def energy_flow_polynomials(
         dphi = np.abs(dense_phi[:, :, None] - dense_phi[:, None, :]) % (2 * math.pi)
         dphi = np.minimum(dphi, 2 * math.pi - dphi)
         theta = ((dense_y[:, :, None] - dense_y[:, None, :]) ** 2 + dphi**2) ** (0.5 * beta)
-        connected[chosen] = evaluate(plan, z, theta)
-    position = {graph: i for i, graph in enumerate(g for size in range(1, degree + 1) for g in connected_graphs(size))}
-    return np.stack(
-        [np.prod(connected[:, [position[part] for part in parts]], axis=1) for parts in all_graphs(degree)], axis=1
-    )
+        with_one = np.concatenate([evaluate(plan, z, theta), np.ones((len(chosen), 1))], axis=1)
+        result[chosen] = with_one[:, factors].prod(axis=2)
+    return result
