@@ -12,6 +12,7 @@ from lhcml.taggers.calibration import (
     expit,
     fit_temperature,
     logit,
+    noise,
 )
 
 
@@ -44,6 +45,14 @@ def test_a_perfect_classifier_is_calibrated_whatever_the_class_sizes():
     assert fit_temperature(score, signal) == pytest.approx(1, abs=0.04)
 
 
+def test_noise_is_the_error_of_right_scores():
+    # the error of independent right samples of this size scatters around it; 30 of them know their mean to 4 %
+    samples = [probabilities(2000, 1.0, seed) for seed in range(30)]
+    measured = np.mean([calibration_error(score, signal, class_weights(signal)) for score, signal in samples])
+    assert noise(*samples[0], replicas=50, seed=1) == pytest.approx(measured, rel=0.15)
+    assert noise(*samples[0], replicas=50, seed=1) > 0.005
+
+
 @pytest.mark.parametrize("temperature", [0.5, 3.0])
 def test_temperature_is_found_and_mends(temperature):
     validation, test = probabilities(30_000, temperature, 2), probabilities(30_000, temperature, 3)
@@ -71,6 +80,7 @@ def test_extremes():
     assert fit_temperature(np.array([1.0, 0.0, 1.0, 0.0]), signal) == pytest.approx(100)
     assert evaluate_calibration(np.array([1.0, 1.0, 0.0, 0.0]), signal, None, 0, 1) == {
         "temperature": None, "ece": 0.0, "ece_bootstrap_std": None, "ece_calibrated": None,
-        "ece_bootstrap_std_calibrated": None, "reliability_calibrated": None,
+        "ece_bootstrap_std_calibrated": None, "reliability_calibrated": None, "ece_noise": None,
+        "ece_noise_calibrated": None,
         "reliability": [{"jets": 2, "score": 0.0, "signal_share": 0.0}, {"jets": 2, "score": 1.0, "signal_share": 1.0}],
     }  # fmt: skip

@@ -80,6 +80,22 @@ def calibration_error(score: Floats, signal: Bools, weight: Floats) -> float:
     return float(np.nansum(total * np.abs(mean - share)) / total.sum())
 
 
+def noise(score: Floats, signal: Bools, replicas: int, seed: int) -> float:
+    """Return the mean calibration error that jets of these scores would show if the scores were right.
+
+    Labels are drawn from the scores, at the odds of the sample; what is left is how bins of finite size fluctuate.
+    """
+    weight, counts = class_weights(signal), (np.count_nonzero(~signal), np.count_nonzero(signal))
+    chance = score * counts[1] / (score * counts[1] + (1 - score) * counts[0])
+    of_class = weight[~signal][0], weight[signal][0]
+    generator = np.random.default_rng(seed)
+    errors = []
+    for _ in range(replicas):
+        drawn = generator.random(len(score)) < chance
+        errors.append(calibration_error(score, drawn, np.where(drawn, of_class[1], of_class[0])))
+    return float(np.mean(errors))
+
+
 def curve(score: Floats, signal: Bools) -> list[dict[str, float | int]]:
     """Return the reliability curve for JSON: for each occupied bin its jets, mean score and signal share."""
     _, mean, share = reliability(score, signal, class_weights(signal))
@@ -106,8 +122,8 @@ def evaluate_calibration(
     Returns
     -------
     dict
-        `ece`, `ece_bootstrap_std`, `reliability`; `temperature` and the same three ending in `_calibrated`, None
-        without validation jets.
+        `ece`, `ece_bootstrap_std`, `ece_noise`, `reliability`; `temperature` and the same four ending in
+        `_calibrated`, None without validation jets.
     """
     result: dict[str, Any] = {"temperature": None if validation is None else fit_temperature(*validation)}
     versions: dict[str, Floats | None] = {"": score, "_calibrated": None}
@@ -115,7 +131,7 @@ def evaluate_calibration(
         versions["_calibrated"] = expit(logit(score) / result["temperature"])
     for suffix, values in versions.items():
         if values is None:
-            result |= {f"ece{suffix}": None, f"ece_bootstrap_std{suffix}": None, f"reliability{suffix}": None}
+            result |= {f"{name}{suffix}": None for name in ("ece", "ece_bootstrap_std", "ece_noise", "reliability")}
             continue
         weight = class_weights(signal)
         # replicas hold as many jets of each class, so the class weights stay
@@ -124,5 +140,6 @@ def evaluate_calibration(
         ]
         result[f"ece{suffix}"] = calibration_error(values, signal, weight)
         result[f"ece_bootstrap_std{suffix}"] = float(np.std(errors, ddof=1)) if replicas > 1 else None
+        result[f"ece_noise{suffix}"] = noise(values, signal, replicas, seed) if replicas else None
         result[f"reliability{suffix}"] = curve(values, signal)
     return result

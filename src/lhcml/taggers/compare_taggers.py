@@ -150,6 +150,7 @@ def describe(
     for name in ("accuracy", "balanced_accuracy"):
         entry[name] = statistics.fmean(m[name] for m in metrics)
         entry[f"{name}_seed_std"] = spread([m[name] for m in metrics])
+    entry["ece_noise"] = mean([m.get("ece_noise") for m in metrics])
     entry["temperature"] = mean([m.get("temperature") for m in metrics])
     for point in (30, 50):
         entry[f"jsd_{point}_noise"] = mean([m.get(f"jsd_{point}_noise") for m in metrics])
@@ -215,6 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     entries = [
         describe(name, group, costs[name], args.config[name], published) for name, group in groups.items() if group
     ]
+    entries.sort(key=lambda entry: entry["auc"], reverse=True)
     by_name = {entry["tagger"]: entry for entry in entries}
     for name, entry in by_name.items():
         if "members" in args.config[name]:

@@ -52,9 +52,9 @@ def draw_calibration(
             found = [curve for curve in curves[name][entry["tagger"]] if curve]
             # taggers without scores of validation jets have no temperature
             if len(found) == len(curves[name][entry["tagger"]]):
-                label = f"{entry['label']}, ECE {entry['ece']:.3f}"
+                label = f"{entry['label']}, ECE {entry['ece']:.4f}"
                 if entry["ece_calibrated"] is not None:
-                    label += f" → {entry['ece_calibrated']:.3f}"
+                    label += f" → {entry['ece_calibrated']:.4f}"
                 axes.plot(*deviations(found), marker="o", markersize=3, label=label, **line_style(position))
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set(xlim=(0, 1), xlabel="score")

@@ -10,9 +10,9 @@ from typing import Any
 CSV_COLUMNS = (
     "tagger", "label", "n_train", "n_test", "seeds", "auc", "auc_std", "auc_seed_std", "auc_bootstrap_std", "accuracy",
     "balanced_accuracy", "rejection_30", "rejection_30_std", "rejection_30_lower_limit", "rejection_50",
-    "rejection_50_std", "ece", "ece_std", "ece_calibrated", "temperature", "jsd_30", "jsd_30_std", "jsd_30_noise",
-    "jsd_50", "jsd_50_std", "jsd_50_noise", "inverse_jsd_50", "parameters", "operations_per_jet", "jets_per_second",
-    "train_seconds", "train_jets_per_second",
+    "rejection_50_std", "ece", "ece_std", "ece_noise", "ece_calibrated", "temperature", "jsd_30", "jsd_30_std",
+    "jsd_30_noise", "jsd_50", "jsd_50_std", "jsd_50_noise", "inverse_jsd_50", "parameters", "operations_per_jet",
+    "jets_per_second", "train_seconds", "train_jets_per_second",
 )  # fmt: skip
 PUBLISHED_COLUMNS = (
     "name", "auc", "accuracy", "rejection_30", "rejection_30_std", "rejection_50", "parameters", "source",
