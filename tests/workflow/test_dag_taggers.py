@@ -44,11 +44,12 @@ def test_scores_made_elsewhere_come_in_once(checkout: Checkout) -> None:
 
 def test_robustness_scores_the_shifted_jets(checkout: Checkout) -> None:
     mine = {"family": "external", "scores": "mine.csv"}
-    overlay = checkout.overlay({"taggers": {"robustness": ["jesUp"], "models": {"mine": mine, "both": ENSEMBLE}}})
+    taggers = {"robustness": ["jesUp", "drop"], "models": {"mine": mine, "both": ENSEMBLE}}
+    overlay = checkout.overlay({"taggers": taggers, "features": {"perturbations": {"drop": {}}}})
     (checkout.folder / "mine.csv").touch()
     planned = checkout.planned("--configfile", overlay, "--", "results/taggers/plots/robustness.png")
-    # two taggers and their ensemble, three seeds; nominal and jesUp of two datasets each; nothing from elsewhere
-    assert (planned["compute_robustness"], planned["score_network"], planned["score_ensemble"]) == (9, 12, 12)
+    # two taggers and their ensemble, three seeds; three shifts of two datasets each; nothing from elsewhere
+    assert (planned["compute_robustness"], planned["score_network"], planned["score_ensemble"]) == (9, 18, 18)
 
 
 def test_learning_curves_train_on_fewer_jets(checkout: Checkout) -> None:
@@ -60,14 +61,15 @@ def test_learning_curves_train_on_fewer_jets(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("models", "message"),
+    ("overlay", "message"),
     [
-        ({"both": {"family": "ensemble", "members": ["xgboost", "pnf"]}}, "'pnf' is no tagger that can be a member"),
-        ({"both": {"family": "ensemble"}}, "'members' is a required property"),
-        ({"pfn": {"scores": "mine.csv"}}, "for family external only"),
+        (with_models(both=ENSEMBLE | {"members": ["xgboost", "pnf"]}), "'pnf' is no tagger that can be a member"),
+        (with_models(both={"family": "ensemble"}), "'members' is a required property"),
+        (with_models(pfn={"scores": "mine.csv"}), "for family external only"),
+        ({"taggers": {"robustness": ["isrUp"]}}, "'isrUp' is not among the shifts of channel toptag: jesUp"),
     ],
 )
-def test_a_bad_block_stops_before_any_job(checkout: Checkout, models: dict, message: str) -> None:
-    output = checkout.run("-n", "--cores", "1", "--configfile", checkout.overlay(with_models(**models)), check=False)
+def test_a_bad_block_stops_before_any_job(checkout: Checkout, overlay: dict, message: str) -> None:
+    output = checkout.run("-n", "--cores", "1", "--configfile", checkout.overlay(overlay), check=False)
     assert message in output
     assert "Traceback" not in output

@@ -42,7 +42,28 @@ def set_seeds() -> None:
                 )
 
 
+def check_robustness() -> None:
+    """Stop before any job if a shift under which taggers are tested is not one of the features' shifts."""
+    if not TAGGERS:
+        return
+    # weight shifts, isrUp and others, have no features of their own
+    kinematic = [
+        shift
+        for shift in config["channels"][TAGGERS_CHANNEL]["selection"]["shifts"]
+        if shift.startswith(("jes", "jer"))
+    ]
+    known = kinematic + list(config["features"]["perturbations"])
+    for shift in config["taggers"]["robustness"]:
+        if shift not in known:
+            raise WorkflowError(
+                f"taggers.robustness: {shift!r} is not among the shifts of channel {TAGGERS_CHANNEL}: {', '.join(known)}\n"
+                f"  fix: add it to channels.{TAGGERS_CHANNEL}.selection.shifts (jesUp, ...) "
+                "or to features.perturbations (smear, drop)"
+            )
+
+
 check_members()
+check_robustness()
 set_seeds()
 
 
