@@ -30,7 +30,7 @@ from lhcml.taggers.jets import (
 )
 from lhcml.taggers.packing import equal_batch, from_padded, in_buckets, is_row, make_batch, segment_sum, to_padded
 from lhcml.taggers.train_network import scale_epochs, standardisation
-from lhcml.taggers.training import Training, choose_device, learning_rate, schedule_factor
+from lhcml.taggers.training import Training, choose_device, learning_rate, schedule_factor, split_batches
 
 SETTINGS = {
     "optimiser": "adamw", "learning_rate": 0.003, "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.1,
@@ -183,6 +183,17 @@ def test_schedules_by_hand(name, expected):
     # after a warm-up of a tenth the schedule has the other nine
     step = learning_rate(54, 100, {"learning_rate": 2.0, "warmup": 0.1, "schedule": name})
     assert step == pytest.approx(2.0 * schedule_factor(0.5, name))
+
+
+def test_no_batch_of_a_single_jet():
+    def sizes(jets, size):
+        batches = split_batches(torch.arange(jets), size)
+        assert torch.equal(torch.cat(batches), torch.arange(jets))
+        return [len(batch) for batch in batches]
+
+    assert sizes(10, 4) == [4, 4, 2]
+    assert sizes(9, 4) == [4, 5]
+    assert sizes(1, 4) == [1]
 
 
 def test_epochs_scale_with_the_sample():

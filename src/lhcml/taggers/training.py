@@ -148,6 +148,14 @@ def validate(
     return float(loss), roc_curve(margin, labels).auc()
 
 
+def split_batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:
+    """Split the jets of an epoch into batches; a single last jet, which has no variance, joins the batch before."""
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
 class Training:
     """One training of one network.
 
@@ -244,7 +252,7 @@ class Training:
         """
         torch.manual_seed(derive_seed(self.seed, "dropout", epoch))
         shuffle = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", epoch))
-        batches = torch.randperm(len(self.train_jets), generator=shuffle).split(self.settings["batch_size"])
+        batches = split_batches(torch.randperm(len(self.train_jets), generator=shuffle), self.settings["batch_size"])
         self.model.train()
         slow = [parameter.detach().clone() for parameter in self.model.parameters()] if self.lookahead else []
         total = 0.0
