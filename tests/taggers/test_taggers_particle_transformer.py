@@ -88,7 +88,7 @@ def reference(model, batch):
         for column, name in enumerate(INPUTS[:7]):
             shift, factor = PUBLISHED_SCALING[name]
             scaled[:, column] = (scaled[:, column] - shift) * factor
-        x = model.embedding(scaled.clamp(-5, 5))
+        x = model.embedding(model.input_norm(scaled.clamp(-5, 5)))
         n, heads = len(x), 4
         bias = torch.zeros(n, n, heads, dtype=torch.float64)
         for i in range(n):

@@ -110,7 +110,7 @@ def pair_features(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Jets of similar length, whose attention is computed together: their rows, and bias (heads, jets, n, n)."""
+    """Jets of similar length, on which the blocks act together, and the bias of attention (heads, jets, n, n)."""
 
     batch: Batch
     bias: torch.Tensor
@@ -170,22 +170,16 @@ class Block(nn.Module):
 class ParticleBlock(Block):
     """Constituents of a jet attend to each other."""
 
-    def forward(self, x: torch.Tensor, buckets: Sequence[Bucket]) -> torch.Tensor:
-        """Return the updated rows of all jets, (rows, width)."""
-        parts = self.query_key_value(self.norm(x)).split([bucket.batch.jet.shape[0] for bucket in buckets])
-        attended = [self.attend(part, bucket) for part, bucket in zip(parts, buckets, strict=True)]
-        return self.finish(x, torch.cat(attended))
-
-    def attend(self, projected: torch.Tensor, bucket: Bucket) -> torch.Tensor:
-        """Return softmax(q k / sqrt(d) + bias) v of the rows of a bucket, (rows, width), from (rows, 3 width)."""
-        jets, n, width = bucket.batch.lengths.shape[0], bucket.batch.longest, projected.shape[1] // 3
-        dense = to_padded(projected, bucket.batch).view(jets, n, 3, self.heads, width // self.heads)
+    def forward(self, x: torch.Tensor, bucket: Bucket) -> torch.Tensor:
+        """Return the updated rows, (rows, width)."""
+        jets, n, width = bucket.batch.lengths.shape[0], bucket.batch.longest, x.shape[1]
+        size = width // self.heads
+        dense = to_padded(self.query_key_value(self.norm(x)), bucket.batch).view(jets, n, 3, self.heads, size)
         query, key, value = dense.permute(2, 3, 0, 1, 4).flatten(1, 2).unbind(0)
-        bias = bucket.bias.flatten(0, 1)
-        scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=(width // self.heads) ** -0.5)
-        result = torch.bmm(self.dropout(torch.softmax(scores, dim=-1)), value)
-        result = result.view(self.heads, jets, n, width // self.heads).permute(1, 2, 0, 3).reshape(jets, n, width)
-        return from_padded(result, bucket.batch)
+        scores = torch.baddbmm(bucket.bias.flatten(0, 1), query, key.transpose(1, 2), alpha=size**-0.5)
+        attended = torch.bmm(self.dropout(torch.softmax(scores, dim=-1)), value)
+        attended = attended.view(self.heads, jets, n, size).permute(1, 2, 0, 3).reshape(jets, n, width)
+        return self.finish(x, from_padded(attended, bucket.batch))
 
 
 class ClassBlock(Block):
@@ -242,7 +236,8 @@ class ParticleTransformer(nn.Module):
         self.features, self.momentum = list(features), list(momentum)
         embedding, heads = architecture["embedding"], architecture["heads"]
         width = embedding[-1]
-        layers: list[nn.Module] = [nn.BatchNorm1d(len(features))]
+        self.input_norm = nn.BatchNorm1d(len(features))
+        layers: list[nn.Module] = []
         for before, after in itertools.pairwise([len(features), *embedding]):
             layers += [nn.LayerNorm(before), nn.Linear(before, after), nn.GELU()]
         self.embedding = nn.Sequential(*layers)
@@ -259,20 +254,29 @@ class ParticleTransformer(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the logits (background, signal) of each jet, shape (jets, 2)."""
         if torch.compiler.is_exporting():
-            return self.apply_sorted(batch, [self.one_bucket(batch)])
+            return self.score(self.input_norm(self.scaled(batch)), self.one_bucket(batch))
         order = torch.argsort(batch.lengths, stable=True)
         batch = make_batch(batch.values.index_select(0, rows_of(batch, order)), batch.lengths[order])
-        return self.apply_sorted(batch, self.make_buckets(batch)).index_select(0, torch.argsort(order))
+        buckets = self.make_buckets(batch)
+        # batch normalisation is over all jets; all that follows acts on each jet by itself and is applied a bucket at a
+        # time, whose activations fit into the cache
+        rows = self.input_norm(self.scaled(batch)).split([bucket.batch.jet.shape[0] for bucket in buckets])
+        logits = [self.score(part, bucket) for part, bucket in zip(rows, buckets, strict=True)]
+        return torch.cat(logits).index_select(0, torch.argsort(order))
 
-    def apply_sorted(self, batch: Batch, buckets: Sequence[Bucket]) -> torch.Tensor:
-        """Return the logits of jets in the order of the buckets."""
+    def scaled(self, batch: Batch) -> torch.Tensor:
+        """Return the scaled inputs to embed, (rows, features)."""
         inputs = ((batch.values - self.mean) / self.scale).clamp(-LARGEST_INPUT, LARGEST_INPUT)
-        x = self.embedding(inputs[:, self.features])
+        return inputs[:, self.features]
+
+    def score(self, inputs: torch.Tensor, bucket: Bucket) -> torch.Tensor:
+        """Return the logits of the jets of a bucket, (jets, 2), from their inputs, (rows, features)."""
+        x = self.embedding(inputs)
         for block in self.blocks:
-            x = block(x, buckets)
-        token = self.token.expand(batch.lengths.shape[0], -1)
+            x = block(x, bucket)
+        token = self.token.expand(bucket.batch.lengths.shape[0], -1)
         for block in self.class_blocks:
-            token = block(token, x, batch)
+            token = block(token, x, bucket.batch)
         logits: torch.Tensor = self.out(self.norm(token))
         return logits
 
@@ -292,12 +296,12 @@ class ParticleTransformer(nn.Module):
         for lengths in batch.lengths.split(JETS_IN_BUCKET):
             part = make_batch(batch.values[start : start + int(lengths.sum())], lengths)
             n = part.longest
-            i, j = torch.triu_indices(n, n)
+            i, j = torch.triu_indices(n, n, device=lengths.device)
             exists = j < lengths[:, None]
             first = start + torch.cumsum(lengths, 0) - lengths
             firsts.append((first[:, None] + i)[exists])
             seconds.append((first[:, None] + j)[exists])
-            places.append((torch.arange(len(lengths))[:, None] * n * n + i * n + j)[exists])
+            places.append((torch.arange(len(lengths), device=lengths.device)[:, None] * n * n + i * n + j)[exists])
             parts.append(part)
             start += len(part.values)
         row1, row2 = torch.cat(firsts), torch.cat(seconds)
