@@ -44,7 +44,7 @@ def test_a_published_tagger_is_drawn_once():
     nothing = {"name": None, "rejection_30": None}
     plot_taggers.draw_published(axes, [(reference, "red"), (nothing, "blue"), (reference, "green"), (other, "black")])
     points = [(*line.get_xydata()[0], line.get_color()) for line in axes.lines if len(line.get_xydata()) == 1]
-    shift = plot_taggers.ASIDE
+    shift = plot_taggers.ASIDE / 2
     assert set(points) >= {(0.3 - shift, 891, "red"), (0.5 - shift, 247, "red"), (0.3 + shift, 633, "black")}
     assert not any(colour in ("blue", "green") for *_, colour in points)
     plt.close("all")

@@ -53,7 +53,7 @@ def compare_samples(nominal: Sample, shifted: Sample, replicas: int, seed: int) 
     -------
     dict
         `n_signal`, `n_background`, `auc`, `auc_change`, `auc_change_std`, and for x = 30 and 50 `signal_efficiency_x`,
-        `rejection_x` (both at the nominal threshold), `rejection_x_change` (relative: 0.1 is 10 % more) and its
+        `passing_x` (background jets) and `rejection_x` (all at the nominal threshold), `rejection_x_change` (relative: 0.1 is 10 % more) and its
         `_std`. None where no background jet passes.
     """
     ids = identities([nominal.keys, shifted.keys], ("dataset", *JET_KEYS))
@@ -97,6 +97,7 @@ def compare_samples(nominal: Sample, shifted: Sample, replicas: int, seed: int) 
         _, passed, _, efficiency = central[2 + 4 * position : 6 + 4 * position]
         result |= {
             f"signal_efficiency_{name}": float(efficiency),
+            f"passing_{name}": round(passed * np.count_nonzero(~shifted.signal)),
             f"rejection_{name}": float(1 / passed) if passed > 0 else None,
             f"rejection_{name}_change": finite_or_none(float(change[1 + position])),
             f"rejection_{name}_change_std": spread[1 + position],

@@ -18,8 +18,8 @@ from lhcml.taggers.score_tables import read_scores
 
 # Fewer background jets than this beyond a cut say little about the rejection: the curves end there
 FEWEST_BACKGROUND = 5
-# Published points lie at the same two efficiencies: they are drawn up to this far aside
-ASIDE = 0.03
+# Published points lie at the same two efficiencies: they are drawn so far beside each other, all within a width
+ASIDE, WIDTH = 0.008, 0.06
 
 
 def read_curve(signal: Sequence[Path], background: Sequence[Path]) -> tuple[RocCurve, int]:
@@ -39,7 +39,8 @@ def draw_published(axes: Any, entries: Sequence[tuple[Mapping[str, Any], str]]) 
     """Draw published working points, each entry once, in the colour of the first tagger that names it."""
     unique = {published["name"]: (published, colour) for published, colour in reversed(entries) if published["name"]}
     chosen = list(reversed(unique.values()))
-    shifts = np.linspace(-ASIDE, ASIDE, len(chosen)) if len(chosen) > 1 else [0.0]
+    half = min(ASIDE * (len(chosen) - 1), WIDTH) / 2
+    shifts = np.linspace(-half, half, len(chosen)) if len(chosen) > 1 else [0.0]
     for number, ((published, colour), shift) in enumerate(zip(chosen, shifts, strict=True)):
         for point in (30, 50):
             if published.get(f"rejection_{point}"):
