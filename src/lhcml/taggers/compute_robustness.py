@@ -52,9 +52,9 @@ def compare_samples(nominal: Sample, shifted: Sample, replicas: int, seed: int) 
     Returns
     -------
     dict
-        `n_signal`, `n_background`, `auc`, `auc_change`, `auc_change_std`, and for x = 30 and 50 `signal_efficiency_x`,
-        `passing_x` (background jets) and `rejection_x` (all at the nominal threshold), `rejection_x_change` (relative: 0.1 is 10 % more) and its
-        `_std`. None where no background jet passes.
+        `n_signal`, `n_background`, `auc`, `auc_change`, `auc_change_std`, and for x = 30 and 50, at the nominal
+        threshold, `signal_efficiency_x`, `passing_x` (background jets), `rejection_x`, `rejection_x_change` (relative:
+        0.1 is 10 % more) and its `_std`. None where no background jet passes.
     """
     ids = identities([nominal.keys, shifted.keys], ("dataset", *JET_KEYS))
     union, first = np.unique(np.concatenate(ids), return_index=True)
