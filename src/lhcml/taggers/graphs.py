@@ -5,9 +5,8 @@ row i. On a CPU the cost is memory traffic, not arithmetic, as there are many mo
 
 - the first dense layer acts on rows: W [x_i, x_j - x_i] = (W_1 - W_2) x_i + W_2 x_j, two terms to add on each edge;
 - there is no padding: batch norm and all products see existing edges only;
-- edges are worked on in pieces that stay in the cache: a piece is normalised, rectified, multiplied and its moments for
-  the next batch norm are taken before the next piece comes. Only what enters each batch norm is kept for the gradient,
-  which `EdgeNetwork` computes by itself.
+- edges are worked on in pieces of whole jets that stay in the cache while they are normalised, rectified and multiplied.
+  Only what enters each batch norm is kept for the gradient, which `EdgeNetwork` computes by itself.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-# Numbers in a piece of edges, (edges, width) float32: 1 MB, half of a common second-level cache
-PIECE = 2**18
+# Numbers in a piece of edges, (edges, width) float32: 0.5 MB, so that a few of them fit in a second-level cache
+PIECE = 2**17
 EPSILON = 1e-5
 Moments = tuple[torch.Tensor, torch.Tensor]
 
