@@ -5,8 +5,8 @@ row i. On a CPU the cost is memory traffic, not arithmetic, as there are many mo
 
 - the first dense layer acts on rows: W [x_i, x_j - x_i] = (W_1 - W_2) x_i + W_2 x_j, two terms to add on each edge;
 - there is no padding: batch norm and all products see existing edges only;
-- edges are worked on in pieces of whole jets that stay in the cache while they are normalised, rectified and multiplied.
-  Only what enters each batch norm is kept for the gradient, which `EdgeNetwork` computes by itself.
+- edges are worked on in pieces of whole jets that stay in the cache while they are normalised, rectified and
+  multiplied. Only what enters each batch norm is kept for the gradient, which `EdgeNetwork` computes by itself.
 """
 
 from __future__ import annotations
