@@ -42,6 +42,34 @@ def test_operations_of_a_pfn_by_hand(tmp_path):
     assert cost["jets_per_second"] > 0
 
 
+def random_network(family, settings):
+    """Return a network with its default inputs, and jets of 20 constituents with random inputs in angles of 0.2."""
+    import torch
+
+    from lhcml.taggers.families import build_network, complete_architecture, default_inputs
+    from lhcml.taggers.jets import Jets
+    from lhcml.taggers.packing import PackedJets
+
+    inputs = default_inputs(family)
+    mean, scale = torch.zeros(len(inputs)), torch.ones(len(inputs))
+    model = build_network(family, complete_architecture(family, settings), inputs, mean, scale)
+    values = np.abs(np.random.default_rng(1).normal(scale=0.2, size=(60, len(inputs)))).astype(np.float32)
+    return model, PackedJets(Jets(values, np.full(3, 20))), len(inputs)
+
+
+def test_operations_of_an_lstm_by_hand():
+    model, jets, inputs = random_network("recurrent", {"state": 5, "f": []})
+    # four gates a step, each a product of 5 x (inputs + state); two outputs from the last state
+    assert cost_network.count_operations(model, jets) == 3 * 2 * (20 * 4 * 5 * (inputs + 5) + 5 * 2)
+
+
+def test_operations_of_networks_with_gradients_of_their_own():
+    model, jets, _ = random_network("particle_transformer", {})
+    weights = sum(tensor.numel() for tensor in model.parameters())
+    # most weights act once on each of 20 constituents, those of the pairs more often and the class token's less
+    assert 0.3 < cost_network.count_operations(model, jets) / (3 * 2 * 20 * weights) < 3
+
+
 def test_comparisons_of_trees(tmp_path):
     xgboost = pytest.importorskip("xgboost")
     features = [write_toy(tmp_path, kind, 200, 1) for kind in ("top", "qcd")]

@@ -6,13 +6,42 @@ multiplication and addition; padding that a network computes on counts, addition
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.files import read_json, write_json
 from lhcml.taggers.costs import REPETITIONS, jets_per_second, sample_jets
 from lhcml.taggers.score_network import load_network
+
+if TYPE_CHECKING:
+    import torch
+
+    from lhcml.taggers.packing import PackedJets
+
+
+def count_operations(model: torch.nn.Module, jets: PackedJets) -> int:
+    """Return the floating-point operations of scoring all jets; the model's parameters need no gradient afterwards."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from lhcml.taggers.training import SCORING_BATCH
+
+    # the counter would follow gradients, which the families with a backward pass of their own do not offer
+    model.eval().requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration")
+        # oneDNN runs an LSTM as one step, of which the counter knows nothing; inference mode hides products as well
+        with (
+            torch.backends.mkldnn.flags(enabled=False),
+            torch.no_grad(),
+            FlopCounterMode(display=False) as counter,
+        ):
+            for batch in jets.in_order(SCORING_BATCH):
+                model(batch)
+    return int(counter.get_total_flops())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,21 +54,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     log = start_log("torch", "numpy")
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from lhcml.taggers.packing import PackedJets
     from lhcml.taggers.training import SCORING_BATCH, predict
 
     torch.set_num_threads(1)
     meta = read_json(args.meta)
-    model = load_network(args.model, meta).eval()
+    model = load_network(args.model, meta)
     jets = sample_jets(args.features, meta["inputs"])
     packed = PackedJets(jets)
-    # not inference mode: it hides the products from the counter
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        for batch in packed.in_order(SCORING_BATCH):
-            model(batch)
-    flops = counter.get_total_flops() / len(jets)
+    flops = count_operations(model, packed) / len(jets)
     rate = jets_per_second(lambda: predict(model, packed), len(jets))
     log.info("%.3g operations a jet, %.0f jets/s", flops, rate)
     write_json(

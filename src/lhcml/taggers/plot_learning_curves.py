@@ -10,7 +10,7 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.files import read_json, write_json
 from lhcml.common.style import add_label, new_figure, save_figure
 from lhcml.taggers.compare_taggers import combine
-from lhcml.taggers.figures import MARKERS, line_style
+from lhcml.taggers.figures import MARKERS, legend_beside, line_style
 
 PANELS = {"auc": "AUC", "rejection_30": r"$1/\epsilon_B$ at $\epsilon_S$ = 0.3"}
 
@@ -71,7 +71,7 @@ def draw_learning_curves(
                       marker="o", markerfacecolor="white", label=f"{other}, published, other jets")  # fmt: skip
         axes.set(xscale="log", xlabel="training jets", ylabel=text)
     panels[1].set_yscale("log")
-    panels[0].legend(loc="lower right", fontsize=10)
+    legend_beside(figure, panels[0])
     add_label(panels[0])
     add_label(panels[1], right, kind="")
     return figure
