@@ -111,6 +111,7 @@ class Weaver(torch.nn.Module):
         dense = [to_padded(values, batch).transpose(1, 2) for values in columns]
         dense.append(is_row(batch)[:, None].float())
         longest = batch.longest if self.padding == "longest" else FIXED
+        # a negative width cuts off what is beyond: the softest constituents of longer jets
         other, features, mask = (pad(part, (0, longest - batch.longest)).contiguous() for part in dense)
         first = (features, other) if isinstance(self.network, ParticleTransformer) else (other, features)
         return [*first, mask.bool()]
@@ -130,7 +131,10 @@ def build(
     if padding is None:
         return ours
     # the scaling that our network uses, which may be the published one
-    return Weaver(weaver(padding == "trimmed"), inputs, ours.mean, ours.scale, padding)
+    network = weaver(padding == "trimmed")
+    # weaver trims from its sixth batch on
+    network.trimmer.warmup_steps = 0
+    return Weaver(network, inputs, ours.mean, ours.scale, padding)
 
 
 def read_jets(paths: list[Path], inputs: list[str]) -> Jets:
@@ -165,15 +169,14 @@ def compare_speed(name: str, paths: list[Path], batch_size: int, batches: int, r
     packed, scaling = PackedJets(jets), standardisation(jets)
     order = torch.randperm(len(packed), generator=torch.Generator().manual_seed(1))
     chosen = [packed.take(part) for part in order[: batches * batch_size].split(batch_size)]
-    # weaver's fixed length holds no more: leave the same constituents to everyone
     labels = torch.randint(2, (batch_size,), generator=torch.Generator().manual_seed(2))
     models = {"ours": build(name, inputs, scaling, None)} | {
         padding: build(name, inputs, scaling, padding) for padding in PADDINGS
     }
     optimisers = {way: torch.optim.AdamW(model.parameters()) for way, model in models.items()}
     seconds: dict[str, list[float]] = {way: [] for way in models}
-    # rounds before the first that counts: memory is allocated, and weaver trims from its sixth batch on only
-    for step in range(-6, repetitions * batches):
+    # one round that does not count, in which memory is allocated
+    for step in range(-1, repetitions * batches):
         batch = chosen[step % batches]
         for way, model in models.items():
             ready = batch if way == "ours" else model.prepare(batch)

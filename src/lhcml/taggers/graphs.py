@@ -74,11 +74,12 @@ def moments_of(pieces: Sequence[torch.Tensor]) -> Moments:
 
 
 def edge_pieces(graph: Graph, degree: torch.Tensor, width: int) -> list[tuple[slice, slice]]:
-    """Cut the batch between jets into pieces of about `PIECE / width` edges; return slices of rows and of edges."""
+    """Cut the batch between jets into pieces of about `PIECE / width` edges a thread; return slices of rows and of edges."""
     rows = torch.cumsum(graph.lengths, 0)
     edges = torch.cumsum(torch.nn.functional.pad(degree, (1, 0)), 0)[rows]
     total = len(graph.centre)
-    count = max(1, round(total * width / PIECE))
+    # each core has a cache of its own
+    count = max(1, round(total * width / (PIECE * torch.get_num_threads())))
     wanted = torch.arange(1, count + 1, device=rows.device) * total // count
     cuts = torch.searchsorted(edges, wanted).unique()
     row_cuts, edge_cuts = [0, *rows[cuts].tolist()], [0, *edges[cuts].tolist()]
