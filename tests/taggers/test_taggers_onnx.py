@@ -1,15 +1,17 @@
 """Export to ONNX and scoring with ONNX models, ours and another's."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from toy_jets import write_toy
 
 from lhcml.common.errors import UserError
 from lhcml.taggers import describe_onnx, export_onnx, score_network, score_onnx, train_network
-from lhcml.taggers.families import default_inputs
+from lhcml.taggers.families import MODELS, build_network, complete_architecture, default_inputs
 from lhcml.taggers.jets import Jets
 
 TRAINING = {
@@ -210,3 +212,54 @@ def test_description_counts_weights(trained, tmp_path):
     # phi: 3x20+20, 20x30+30; f: 30x20+20, 20x2+2; the scaling: 3+3
     assert meta["parameters"] == 80 + 630 + 620 + 42 + 6
     assert meta["n_train"] is None
+
+
+def physical_jets(inputs, lengths, seed=0):
+    """Return jets whose inputs are those of particles near an axis, with a tree of declusterings."""
+    rng = np.random.default_rng(seed)
+    lengths = np.asarray(lengths, dtype=np.int64)
+    rows = int(lengths.sum())
+    position = np.arange(rows) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    pt, eta, phi = 0.5 + 10 * rng.exponential(size=rows), rng.normal(0, 0.2, rows), rng.normal(0, 0.2, rows)
+    columns = {
+        "part_pt": pt, "part_px": pt * np.cos(phi), "part_py": pt * np.sin(phi), "part_pz": pt * np.sinh(eta),
+        "part_energy": np.sqrt((pt * np.cosh(eta)) ** 2 + 0.02), "part_deta": eta, "part_dphi": phi,
+        "part_dr": np.hypot(eta, phi), "aligned_deta": eta, "aligned_dphi": phi,
+        # the parent of a declustering comes before it
+        "lund_parent": np.floor(rng.random(rows) * position) - (position == 0),
+    }  # fmt: skip
+    values = [columns.get(name, rng.normal(size=rows)) for name in inputs]
+    return Jets(np.stack(values, axis=1).astype(np.float32), lengths)
+
+
+QUICK = yaml.safe_load((Path(__file__).parents[2] / "config/quick.yaml").read_text())["taggers"]["models"]
+ARCHITECTURES = {block["family"]: block.get("architecture", {}) for block in QUICK.values() if "family" in block}
+FAMILIES = sorted(path.stem for path in MODELS.glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_the_same_in_onnx(family, tmp_path):
+    from lhcml.taggers.packing import equal_batch
+
+    # flat columns: a jet has one row
+    flat = default_inputs(family)[0].startswith("jet_")
+    inputs = ["jet_efp"] * 5 if family == "efp" else default_inputs(family)
+    jets = physical_jets(inputs, [1] * 300 if flat else [60] * 30)
+    torch.manual_seed(2)
+    mean = torch.from_numpy(jets.values.mean(axis=0))
+    scale = torch.from_numpy(jets.values.std(axis=0))
+    model = build_network(family, complete_architecture(family, ARCHITECTURES.get(family, {})), inputs, mean, scale)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # away from zeros, with which some layers begin
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    model.eval()
+    export_onnx.export(model, export_onnx.jets_of_length(jets, 1 if flat else 5, 3), flat, tmp_path / "model.onnx")
+    session = score_onnx.open_model(tmp_path / "model.onnx", 1)
+    for length in [1] if flat else [1, 2, 3, 4, 7, 16, 17, 50, 199, 200]:
+        values = export_onnx.jets_of_length(jets, length, 4)
+        with torch.inference_mode():
+            expected = model(equal_batch(torch.from_numpy(values))).numpy()
+        deviation = export_onnx.largest_deviation(expected, session.run(None, {"values": values})[0])
+        # a tenth of what the gate allows
+        assert deviation < 0.1 * export_onnx.TOLERANCE, f"{deviation} at {length}"
