@@ -182,6 +182,18 @@ def test_coordinates_are_required():
         build_model(ARCHITECTURE, ["part_deta", "part_dr"], torch.zeros(2), torch.ones(2))
 
 
+def test_bfloat16_changes_little():
+    model, batch = tiny_model(dropout=0.0).float().train(), random_batch([9, 0, 20, 3])
+    batch = make_batch(batch.values.float(), batch.lengths)
+    full = model(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = model(batch).float()
+    low.sum().backward()
+    # three dense layers with 8 significant bits
+    torch.testing.assert_close(low, full, rtol=0.03, atol=0.03)
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 class FullJets(torch.nn.Module):
     """Jets that all have the same number of constituents, the form of export."""
 

@@ -44,7 +44,7 @@ def test_scores_made_elsewhere_come_in_once(checkout: Checkout) -> None:
 
 def test_robustness_scores_the_shifted_jets(checkout: Checkout) -> None:
     mine = {"family": "external", "scores": "mine.csv"}
-    taggers = {"robustness": ["jesUp", "drop"], "models": {"mine": mine, "both": ENSEMBLE}}
+    taggers = {"robustness": {"shifts": ["jesUp", "drop"]}, "models": {"mine": mine, "both": ENSEMBLE}}
     overlay = checkout.overlay({"taggers": taggers, "features": {"perturbations": {"drop": {}}}})
     (checkout.folder / "mine.csv").touch()
     planned = checkout.planned("--configfile", overlay, "--", "results/taggers/plots/robustness.png")
@@ -66,7 +66,7 @@ def test_learning_curves_train_on_fewer_jets(checkout: Checkout) -> None:
         (with_models(both=ENSEMBLE | {"members": ["xgboost", "pnf"]}), "'pnf' is no tagger that can be a member"),
         (with_models(both={"family": "ensemble"}), "'members' is a required property"),
         (with_models(pfn={"scores": "mine.csv"}), "for family external only"),
-        ({"taggers": {"robustness": ["isrUp"]}}, "'isrUp' is not among the shifts of channel toptag: jesUp"),
+        ({"taggers": {"robustness": {"shifts": ["isrUp"]}}}, "'isrUp' is not among the shifts of channel toptag"),
     ],
 )
 def test_a_bad_block_stops_before_any_job(checkout: Checkout, overlay: dict, message: str) -> None:

@@ -77,7 +77,7 @@ rule compute_robustness:
         scores=expand(
             "results/taggers/{{tagger}}/{{seed}}/scores/{dataset}/{shift}.parquet",
             dataset=config["taggers"]["signal"] + config["taggers"]["background"],
-            shift=["nominal", *config["taggers"]["robustness"]],
+            shift=["nominal", *config["taggers"]["robustness"]["shifts"]],
         ),
         code=sources("lhcml.taggers.compute_robustness"),
     output:
@@ -95,7 +95,7 @@ rule compute_robustness:
     params:
         signal=config["taggers"]["signal"],
         background=config["taggers"]["background"],
-        shifts=config["taggers"]["robustness"],
+        shifts=config["taggers"]["robustness"]["shifts"],
         replicas=config["taggers"]["bootstrap"],
         seed=derive_seed(config["seed"], "compute_metrics"),
     shell:

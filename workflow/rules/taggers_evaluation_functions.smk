@@ -53,10 +53,10 @@ def check_robustness() -> None:
         if shift.startswith(("jes", "jer"))
     ]
     known = kinematic + list(config["features"]["perturbations"])
-    for shift in config["taggers"]["robustness"]:
+    for shift in config["taggers"]["robustness"]["shifts"]:
         if shift not in known:
             raise WorkflowError(
-                f"taggers.robustness: {shift!r} is not among the shifts of channel {TAGGERS_CHANNEL}: {', '.join(known)}\n"
+                f"taggers.robustness.shifts: {shift!r} is not among the shifts of channel {TAGGERS_CHANNEL}: {', '.join(known)}\n"
                 f"  fix: add it to channels.{TAGGERS_CHANNEL}.selection.shifts (jesUp, ...) "
                 "or to features.perturbations (smear, drop)"
             )
@@ -96,8 +96,9 @@ def measured_costs() -> list[str]:
 
 
 def robustness_files() -> list[str]:
-    """Return the robustness of all trainings; scores made elsewhere are of nominal jets alone."""
-    chosen = [name for name, block in TAGGERS.items() if not is_external(block)]
+    """Return the robustness of the trainings of the chosen taggers; scores made elsewhere are of nominal jets alone."""
+    chosen = config["taggers"]["robustness"].get("taggers", TAGGERS)
+    chosen = [name for name in chosen if not is_external(TAGGERS[name])]
     return [f"results/taggers/{name}/{seed}/robustness.json" for name in chosen for seed in seeds_of(name)]
 
 
@@ -119,7 +120,7 @@ def taggers_targets() -> list[str]:
         return []
     targets = ["results/taggers/comparison.json", "results/taggers/test_jets.parquet"]
     plots = ["roc", "calibration", "costs"]
-    plots += ["robustness"] if config["taggers"]["robustness"] else []
+    plots += ["robustness"] if config["taggers"]["robustness"]["shifts"] else []
     plots += ["learning_curves"] if config["taggers"]["learning_curve"]["taggers"] else []
     for name, block in TAGGERS.items():
         plots += [f"{name}_scores", f"{name}_mass"]

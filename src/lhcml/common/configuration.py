@@ -156,6 +156,8 @@ def check_references(config: Mapping[str, Any]) -> None:
             raise UserError(f"taggers: {', '.join(both)} is both signal and background", "keep it in one of the lists")
         curve = taggers["learning_curve"]
         require_known("taggers.learning_curve.taggers", curve["taggers"], list(taggers["models"]))
+        tested = taggers["robustness"].get("taggers", [])
+        require_known("taggers.robustness.taggers", tested, list(taggers["models"]))
     for name, measurement in config["inference"]["measurements"].items():
         key = f"inference.measurements.{name}"
         if "workspace" in measurement:

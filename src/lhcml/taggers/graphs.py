@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -74,7 +74,7 @@ def moments_of(pieces: Sequence[torch.Tensor]) -> Moments:
 
 
 def edge_pieces(graph: Graph, degree: torch.Tensor, width: int) -> list[tuple[slice, slice]]:
-    """Cut the batch between jets into pieces of about `PIECE / width` edges a thread; return slices of rows and of edges."""
+    """Cut the batch between jets into pieces of about `PIECE / width` edges a thread; return their rows and edges."""
     rows = torch.cumsum(graph.lengths, 0)
     edges = torch.cumsum(torch.nn.functional.pad(degree, (1, 0)), 0)[rows]
     total = len(graph.centre)
@@ -251,23 +251,33 @@ class EdgeConv(nn.Module):
 
     def forward(self, values: torch.Tensor, graph: Graph) -> torch.Tensor:
         """Return the new rows, (rows, width) -> (rows, widths[-1])."""
-        own, difference = self.first.weight.chunk(2, dim=1)
-        table = linear(values, torch.cat([own - difference, difference])).unflatten(1, (2, -1)).flatten(0, 1)
-        norms = [norm for norm in self.norms if isinstance(norm, BatchNorm)]
-        running = [(norm.running_mean, norm.running_var) for norm in norms]
         if graph.exists is not None:
-            mean = self.plain(table, graph, graph.exists[:, None].to(table.dtype))
-        else:
-            edges = len(graph.centre)
-            weights = [layer.weight for layer in self.deeper]
-            mean, *found = EdgeNetwork.apply(
-                table, graph, None if self.training and edges > 1 else running,
-                *(norm.weight for norm in norms), *(norm.bias for norm in norms), *weights,
-            )  # fmt: skip
-            if self.training and edges > 1:
-                for layer, norm in enumerate(norms):
-                    norm.update((found[2 * layer], found[2 * layer + 1]), edges)
-        return torch.relu(mean + self.shortcut(values))
+            edges = self.plain(self.table(values), graph, graph.exists[:, None].to(values.dtype))
+            return torch.relu(edges + self.shortcut(values))
+        # in float32 under autocast too: neither the kernels for sums nor the running moments take bfloat16
+        with torch.autocast(values.device.type, enabled=False):
+            values = values.to(self.first.weight.dtype)
+            return torch.relu(self.mean_of_edges(self.table(values), graph) + self.shortcut(values))
+
+    def table(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the first layer's two terms for each row, own and other in turn, (rows, width) -> (2 rows, widths[0])."""
+        own, difference = self.first.weight.chunk(2, dim=1)
+        return linear(values, torch.cat([own - difference, difference])).unflatten(1, (2, -1)).flatten(0, 1)
+
+    def mean_of_edges(self, table: torch.Tensor, graph: Graph) -> torch.Tensor:
+        """Return the mean over the edges of each row, (2 rows, widths[0]) -> (rows, widths[-1])."""
+        edges = len(graph.centre)
+        from_batch = self.training and edges > 1
+        running = [(norm.running_mean, norm.running_var) for norm in self.norms]
+        mean, *found = EdgeNetwork.apply(
+            table, graph, None if from_batch else running,
+            *(norm.weight for norm in self.norms), *(norm.bias for norm in self.norms),
+            *(layer.weight for layer in self.deeper),
+        )  # fmt: skip
+        if from_batch:
+            for norm, moments in zip(self.norms, zip(found[::2], found[1::2], strict=True), strict=True):
+                norm.update(moments, edges)
+        return cast(torch.Tensor, mean)
 
     def plain(self, table: torch.Tensor, graph: Graph, exists: torch.Tensor) -> torch.Tensor:
         """Return the mean over edges with plain layers, in which slots without an edge count nothing."""

@@ -31,7 +31,8 @@ class Batch:
     longest : int
         Rows of the longest jet.
     equal : bool
-        Whether all jets are known to have `longest` rows. No scatter is needed then, which is how networks are exported.
+        Whether all jets are known to have `longest` rows. No scatter is needed then: the form in which networks are
+        exported.
     """
 
     values: torch.Tensor

@@ -55,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from lhcml.taggers.packing import PackedJets
-    from lhcml.taggers.training import choose_device, predict
+    from lhcml.taggers.training import choose_device, deterministic, predict
 
     torch.set_num_threads(args.threads)
-    torch.use_deterministic_algorithms(True)
+    deterministic()
     device = choose_device(args.gpus)
     meta = read_json(args.meta)
     model = load_network(args.model, meta).to(device)

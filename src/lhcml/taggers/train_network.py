@@ -75,10 +75,10 @@ def run(args: argparse.Namespace, folder: Path, log: logging.Logger) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from lhcml.taggers.training import Training, choose_device
+    from lhcml.taggers.training import Training, choose_device, deterministic
 
     torch.set_num_threads(args.threads)
-    torch.use_deterministic_algorithms(True)
+    deterministic()
     torch.manual_seed(args.seed)
     device = choose_device(args.gpus)
     config: dict[str, Any] = args.config

@@ -82,7 +82,9 @@ def neighbour_graph(points: torch.Tensor, batch: Batch, count: int) -> Graph:
     for chosen in torch.argsort(batch.lengths, stable=True).split(JETS_TOGETHER):
         here = rows_of(batch, chosen)
         part = make_batch(points[here], batch.lengths[chosen])
-        position, found = nearest_in_jets(part.values, part, count)
+        # distances of close neighbours need the full precision
+        with torch.autocast(points.device.type, enabled=False):
+            position, found = nearest_in_jets(part.values, part, count)
         neighbour[here], exists[here] = first[chosen][part.jet][:, None] + position, found
     return Graph(centre[exists], neighbour[exists], batch.lengths)
 
