@@ -260,7 +260,7 @@ class EdgeConv(nn.Module):
             return torch.relu(self.mean_of_edges(self.table(values), graph) + self.shortcut(values))
 
     def table(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the first layer's two terms for each row, own and other in turn, (rows, width) -> (2 rows, widths[0])."""
+        """Return the first layer's terms of each row, own and other in turn, (rows, width) -> (2 rows, widths[0])."""
         own, difference = self.first.weight.chunk(2, dim=1)
         return linear(values, torch.cat([own - difference, difference])).unflatten(1, (2, -1)).flatten(0, 1)
 
