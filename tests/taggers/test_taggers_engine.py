@@ -198,7 +198,7 @@ def test_no_batch_of_a_single_jet():
 
 def test_epochs_scale_with_the_sample():
     scaled = scale_epochs(SETTINGS, 5.0)
-    assert (scaled["epochs"], scaled["patience"]) == (20, 20)
+    assert (scaled["epochs"], scaled["patience"]) == (20, SETTINGS["patience"])
     assert scaled["batch_size"] == SETTINGS["batch_size"]
     assert scale_epochs(SETTINGS, 0.01)["epochs"] == 1
 

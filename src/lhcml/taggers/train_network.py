@@ -40,8 +40,8 @@ def standardisation(jets: Jets, rows: int = 1_000_000) -> tuple[list[float], lis
 
 
 def scale_epochs(settings: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    """Return the settings of a training with epochs and patience multiplied by a factor, at least 1 each."""
-    return {**settings, **{name: max(1, round(settings[name] * factor)) for name in ("epochs", "patience")}}
+    """Return the settings of a training with its largest number of epochs multiplied by a factor, at least 1."""
+    return {**settings, "epochs": max(1, round(settings["epochs"] * factor))}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size-seed", type=int, default=1, help="seed of this choice (default: 1)")
     parser.add_argument(
         "--as-many-as", metavar="JETS",
-        help="see as many jets as a training on JETS (a number, or `all` there are): scales epochs and patience",
+        help="see as many jets as a training on JETS (a number, or `all` there are): scales epochs",
     )  # fmt: skip
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=0, help="1: train on the GPU (default: 0)")
