@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from workflow_runs import Checkout, rule_bodies
+from workflow_runs import TWO_TAGGERS, Checkout, rule_bodies
 
 QUICK = ("--configfile", "config/quick.yaml")
 
 
 def test_the_default_run_has_every_stage(checkout: Checkout) -> None:
     planned = checkout.planned()
-    assert planned["train_bdt"] == planned["train_network"] == 3
+    assert (planned["train_bdt"], planned["train_network"]) == (3, 13)
     for rule in ("generate_events", "skim_events", "build_features", "fit_workspace", "scan_limit", "make_report"):
         assert planned[rule] >= 1
 
@@ -46,12 +46,14 @@ def test_no_displays(checkout: Checkout) -> None:
 
 
 def test_seeds_multiply_the_trainings(checkout: Checkout) -> None:
-    planned = checkout.planned("--configfile", checkout.overlay({"taggers": {"seeds": [1, 2, 3, 4, 5]}}))
+    planned = checkout.planned(
+        "--configfile", checkout.overlay({"taggers": {"seeds": [1, 2, 3, 4, 5], "models": TWO_TAGGERS}})
+    )
     assert planned["train_bdt"] == planned["train_network"] == 5
 
 
 def test_a_tagger_set_to_null_is_gone(checkout: Checkout) -> None:
-    planned = checkout.planned("--configfile", checkout.overlay({"taggers": {"models": {"pfn": None}}}))
+    planned = checkout.planned("--configfile", checkout.overlay({"taggers": {"models": TWO_TAGGERS | {"pfn": None}}}))
     assert "train_network" not in planned
     assert planned["train_bdt"] == 3
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from workflow_runs import Checkout
+from workflow_runs import TWO_TAGGERS, Checkout
 
 ENSEMBLE = {"family": "ensemble", "members": ["xgboost", "pfn"]}
 COMPARISON = ("--", "results/taggers/comparison.json")
 
 
 def with_models(**models: dict) -> dict:
-    return {"taggers": {"models": models}}
+    return {"taggers": {"models": TWO_TAGGERS | models}}
 
 
 def test_the_default_run_measures_cost_and_no_robustness(checkout: Checkout) -> None:
-    planned = checkout.planned("results/taggers/comparison.json", "results/taggers/plots/calibration.png")
-    assert (planned["cost_bdt"], planned["cost_network"], planned["compute_metrics"]) == (3, 3, 6)
-    assert not {"compute_robustness", "fit_ensemble", "import_scores", "plot_learning_curves"} & set(planned)
+    planned = checkout.planned()
+    # trees and four networks with three seeds, one with one, and an ensemble
+    assert (planned["cost_bdt"], planned["cost_network"], planned["compute_metrics"]) == (3, 13, 19)
+    assert not {"compute_robustness", "import_scores", "plot_learning_curves"} & set(planned)
 
 
 def test_an_ensemble_is_scored_and_not_trained(checkout: Checkout) -> None:
@@ -44,7 +45,7 @@ def test_scores_made_elsewhere_come_in_once(checkout: Checkout) -> None:
 
 def test_robustness_scores_the_shifted_jets(checkout: Checkout) -> None:
     mine = {"family": "external", "scores": "mine.csv"}
-    taggers = {"robustness": {"shifts": ["jesUp", "drop"]}, "models": {"mine": mine, "both": ENSEMBLE}}
+    taggers = {"robustness": {"shifts": ["jesUp", "drop"]}, "models": TWO_TAGGERS | {"mine": mine, "both": ENSEMBLE}}
     overlay = checkout.overlay({"taggers": taggers, "features": {"perturbations": {"drop": {}}}})
     (checkout.folder / "mine.csv").touch()
     planned = checkout.planned("--configfile", overlay, "--", "results/taggers/plots/robustness.png")
@@ -60,12 +61,46 @@ def test_learning_curves_train_on_fewer_jets(checkout: Checkout) -> None:
     assert "train_bdt" not in planned
 
 
+def test_a_tagger_may_have_seeds_of_its_own(checkout: Checkout) -> None:
+    overlay = checkout.overlay(with_models(pfn={"seeds": [7]}))
+    planned = checkout.planned("--configfile", overlay, *COMPARISON)
+    assert (planned["train_network"], planned["train_bdt"]) == (1, 3)
+
+
+def test_number_of_training_jets_and_gpu_reach_the_training(checkout: Checkout) -> None:
+    taggers = {"jets": 300, "models": TWO_TAGGERS | {"pfn": {"gpus": 1}}}
+    overlay = checkout.overlay({"taggers": taggers})
+    target = [f"results/taggers/pfn/1{size}/model.safetensors" for size in ("", "_200jets")]
+    printed = checkout.run("-n", "-p", "--cores", "1", "--configfile", overlay, "--", *target)
+    commands = [line for line in printed.splitlines() if "-m lhcml.taggers.train_network" in line]
+    assert any("--size 300 " in line and "--as-many-as" not in line and "--gpus 1" in line for line in commands)
+    assert any("--size 200 " in line and "--as-many-as 300" in line for line in commands)
+    # the same jets for both: one seed of the choice
+    assert len({line.split("--size-seed ")[1].split()[0] for line in commands}) == 1
+
+
+def test_every_network_may_be_exported_and_applied(checkout: Checkout) -> None:
+    ours = {"family": "onnx", "model": "results/taggers/pfn/1/model.onnx"}
+    for name in ("their.onnx", "preprocess.json"):
+        (checkout.folder / name).touch()
+    theirs = {"family": "onnx", "model": "their.onnx", "preprocess": "preprocess.json"}
+    overlay = checkout.overlay(
+        with_models(pfn={"seeds": [1]}, ours=ours | {"seeds": [1]}, theirs=theirs | {"seeds": [1]})
+    )
+    planned = checkout.planned("--configfile", overlay, *COMPARISON)
+    assert (planned["export_onnx"], planned["describe_onnx"], planned["score_onnx"]) == (1, 2, 4)
+
+
 @pytest.mark.parametrize(
     ("overlay", "message"),
     [
         (with_models(both=ENSEMBLE | {"members": ["xgboost", "pnf"]}), "'pnf' is no tagger that can be a member"),
         (with_models(both={"family": "ensemble"}), "'members' is a required property"),
         (with_models(pfn={"scores": "mine.csv"}), "for family external only"),
+        (with_models(mine={"family": "onnx"}), "'model' is a required property"),
+        (with_models(mine={"family": "pnf"}), "there is no tagger family 'pnf'"),
+        (with_models(pfn={"architecture": {"fi": [8]}}), "architecture has no 'fi'"),
+        ({"taggers": {"learning_curve": {"taggers": ["pnf"]}}}, "'pnf' is not defined"),
         ({"taggers": {"robustness": {"shifts": ["isrUp"]}}}, "'isrUp' is not among the shifts of channel toptag"),
     ],
 )

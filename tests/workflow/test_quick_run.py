@@ -12,7 +12,8 @@ from typing import Any
 
 import awkward as ak
 import pytest
-from workflow_runs import NOTHING, Checkout
+import yaml
+from workflow_runs import NOTHING, ROOT, TWO_TAGGERS, Checkout
 
 from lhcml.common.files import read_parquet
 
@@ -27,13 +28,21 @@ def load(path: Path) -> Any:
 def test_all_results_are_there(quick_run: Checkout) -> None:
     results = quick_run.folder / "results"
     entries = {entry["tagger"]: entry for entry in load(results / "taggers/comparison.json")}
-    assert set(entries) == {"xgboost", "pfn"}
-    for entry in entries.values():
+    families = {path.stem for path in (ROOT / "src/lhcml/taggers/models").glob("*.py")} - {"__init__"}
+    trained = [load(path) for path in results.glob("taggers/*/1/model.meta.json")]
+    # every family there is
+    assert {meta["family"] for meta in trained} == families | {"bdt", "ensemble", "onnx"}
+    assert {meta["tagger"] for meta in trained} == set(entries)
+    for name in ("xgboost", "pfn", "dense", "efp", "stacked"):
         # even a few hundred jets of each class are told apart far better than by chance
-        assert 0.7 < entry["auc"] < 1
-        assert entry["n_train"] > 0
+        assert 0.7 < entries[name]["auc"] < 1, name
+    for entry in entries.values():
+        assert 0 < entry["auc"] < 1
         assert entry["n_test"] > 0
-        assert entry["published"]["source"]
+    # a network exported and applied with onnxruntime is the network
+    assert entries["pfn_onnx"]["auc"] == pytest.approx(entries["pfn"]["auc"], abs=1e-3)
+    curves = load(results / "taggers/learning_curves.json")
+    assert len(curves) > 0
     fit = load(results / "inference/boosted_top/fit.json")
     assert fit["valid"]
     assert fit["poi"]["uncertainty"] > 0
@@ -75,7 +84,7 @@ def test_nothing_is_left_to_do_and_no_temporary_file(quick_run: Checkout) -> Non
 def without_times(value: Any) -> Any:
     """Return a result without what a repetition may change: durations, hosts, versions of the source tree."""
     if isinstance(value, dict):
-        drop = ("seconds", "host", "git", "time")
+        drop = ("second", "host", "git", "time")
         return {key: without_times(item) for key, item in value.items() if not any(word in key for word in drop)}
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
@@ -85,7 +94,11 @@ def test_a_killed_run_resumes_on_one_core_to_identical_results(
 ) -> None:
     """One run shows both: `--cores 1` gives what `--cores 2` gave, and a kill in mid-run changes nothing."""
     other = Checkout(tmp_path_factory.mktemp("killed"), snakemake_bin)
-    process = other.start("--cores", "1", *QUICK)
+    # one tagger of each kind: trees, a network, an ensemble of both
+    models = yaml.safe_load((ROOT / "config/quick.yaml").read_text())["taggers"]["models"]
+    left_out = dict.fromkeys({*models, *TWO_TAGGERS} - {"xgboost", "pfn", "stacked"})
+    few = (*QUICK, other.overlay({"taggers": {"learning_curve": {"taggers": []}, "models": left_out}}))
+    process = other.start("--cores", "1", *few)
     skims = other.folder / "results/skim/toptag"
     deadline = time.monotonic() + 600
     # killed when the first skims are there and others are being made (their names start with a dot)
@@ -98,21 +111,20 @@ def test_a_killed_run_resumes_on_one_core_to_identical_results(
     assert not (other.folder / "results/report.zip").exists()
 
     # a SIGKILL leaves Snakemake's lock behind; the documented way out:
-    other.run("--unlock", *QUICK)
-    other.run("--cores", "1", *QUICK)
+    other.run("--unlock", *few)
+    other.run("--cores", "1", *few)
     # the job in flight is made again, what was whole is not
     kept = sum(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
     assert kept >= len(done) - 1
 
     first, second = quick_run.folder / "results", other.folder / "results"
-    for pattern in ("skim/*/cutflow.json", "taggers/comparison.json", "taggers/*/*/metrics.json"):
-        for path in sorted(first.glob(pattern)):
-            assert without_times(load(path)) == without_times(load(second / path.relative_to(first))), path
-    for pattern in ("inference/*/workspace.json", "inference/*/fit.json", "inference/*/limit.json"):
-        for path in sorted(first.glob(pattern)):
-            assert without_times(load(path)) == without_times(load(second / path.relative_to(first))), path
-    tables = [*first.glob("features/**/*.parquet"), *first.glob("taggers/*/*/scores/**/*.parquet")]
+    patterns = ("skim/*/cutflow.json", "taggers/*/*/metrics.json", "inference/*/workspace.json", "inference/*/fit.json")
+    paths = [path for pattern in (*patterns, "inference/*/limit.json") for path in sorted(second.glob(pattern))]
+    assert len(paths) >= 4 + 3 + 3
+    for path in paths:
+        assert without_times(load(path)) == without_times(load(first / path.relative_to(second))), path
+    tables = [*second.glob("features/**/*.parquet"), *second.glob("taggers/*/*/scores/**/*.parquet")]
     assert len(tables) > 10
     for path in tables:
-        ours, theirs = read_parquet(path), read_parquet(second / path.relative_to(first))
+        ours, theirs = read_parquet(path), read_parquet(first / path.relative_to(second))
         assert ak.array_equal(ours, theirs, equal_nan=True), path

@@ -14,6 +14,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "Nothing to be done"
+# Leaves XGBoost and the PFN of the taggers of the default run
+TWO_TAGGERS = dict.fromkeys(("dense", "efn", "cnn", "particlenet_lite", "stacked"))
 RULE = re.compile(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", flags=re.DOTALL | re.MULTILINE)
 
 
