@@ -29,6 +29,7 @@ from lhcml.taggers.jets import (
     read_split,
 )
 from lhcml.taggers.packing import equal_batch, from_padded, in_buckets, is_row, make_batch, segment_sum, to_padded
+from lhcml.taggers.scores import SPLITS, score_files
 from lhcml.taggers.train_network import scale_epochs, standardisation
 from lhcml.taggers.training import Training, choose_device, learning_rate, schedule_factor, split_batches
 
@@ -337,3 +338,17 @@ def test_a_batch_of_equal_lengths_is_an_ordinary_one(rows):
     assert equal.longest == ordinary.longest
     torch.testing.assert_close(segment_sum(equal.values, equal), segment_sum(ordinary.values, ordinary))
     assert torch.equal(from_padded(to_padded(equal.values, equal), equal), values.flatten(0, 1))
+
+
+def test_only_the_splits_asked_for_are_scored(files, tmp_path):
+    from lhcml.common.files import read_parquet
+
+    def score(jets):
+        return np.bincount(np.repeat(np.arange(len(jets)), jets.lengths), minlength=len(jets)) / 100
+
+    for name, splits in (("all", SPLITS), ("some", ["validation", "test"])):
+        count = score_files(files[SIGNAL], INPUTS, score, tmp_path / f"{name}.parquet", splits)
+        assert count == len(read_parquet(tmp_path / f"{name}.parquet"))
+    everything, some = (read_parquet(tmp_path / f"{name}.parquet") for name in ("all", "some"))
+    assert len(everything) == 450
+    assert ak.array_equal(some, everything[ak.Array([split != "train" for split in everything["split"].to_list()])])

@@ -85,7 +85,7 @@ rule train_network:
 rule score_bdt:
     """Score the jets of a dataset with boosted trees.
 
-    A row per jet in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
+    A row per jet of `score_splits` in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
     Wildcards: {tagger} a tagger of family bdt, {seed}{size} its training, {dataset} any dataset of the taggers' channel,
     {shift} `nominal` or a kinematic shift.
     """
@@ -113,15 +113,17 @@ rule score_bdt:
     resources:
         mem_mb=memory(1000, 2),
         runtime=30,
+    params:
+        splits=config["taggers"]["score_splits"],
     shell:
         "python -m lhcml.taggers.score_bdt --model {input.model:q} --meta {input.meta:q} --features {input.features:q} "
-        "--threads {threads} --output {output.scores:q} > {log:q} 2>&1"
+        "--threads {threads} --splits {params.splits} --output {output.scores:q} > {log:q} 2>&1"
 
 
 rule score_network:
     """Score the jets of a dataset with a neural network.
 
-    A row per jet in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
+    A row per jet of `score_splits` in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
     Wildcards: {tagger} a tagger of a network family, {seed}{size} its training, {dataset} any dataset of the taggers' channel,
     {shift} `nominal` or a kinematic shift.
     """
@@ -151,9 +153,12 @@ rule score_network:
         mem_mb=memory(1500, 2),
         runtime=60,
         gpu=lambda wildcards: TAGGERS[wildcards.tagger]["gpus"],
+    params:
+        splits=config["taggers"]["score_splits"],
     shell:
         "python -m lhcml.taggers.score_network --model {input.model:q} --meta {input.meta:q} "
-        "--features {input.features:q} --threads {threads} --gpus {resources.gpu} --output {output.scores:q} > {log:q} 2>&1"
+        "--features {input.features:q} --threads {threads} --gpus {resources.gpu} --splits {params.splits} "
+        "--output {output.scores:q} > {log:q} 2>&1"
 
 
 rule export_onnx:
@@ -192,7 +197,7 @@ rule export_onnx:
 rule score_onnx:
     """Score the jets of a dataset with an ONNX model, ours or another's.
 
-    A row per jet in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
+    A row per jet of `score_splits` in the order of the feature files of all chunks: run, luminosityBlock, event, jet_rank, split, score.
     Wildcards: {tagger} a tagger of family onnx, {seed} its seed, {dataset} any dataset of the taggers' channel, {shift} `nominal`
     or a kinematic shift.
     """
@@ -221,10 +226,11 @@ rule score_onnx:
         mem_mb=memory(1500, 2),
         runtime=60,
     params:
+        splits=config["taggers"]["score_splits"],
         options=onnx_options,
     shell:
         "python -m lhcml.taggers.score_onnx --model {input.model:q} {params.options} --features {input.features:q} "
-        "--threads {threads} --output {output.scores:q} > {log:q} 2>&1"
+        "--threads {threads} --splits {params.splits} --output {output.scores:q} > {log:q} 2>&1"
 
 
 rule describe_onnx:

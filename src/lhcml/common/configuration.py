@@ -168,6 +168,11 @@ def check_references(config: Mapping[str, Any]) -> None:
             continue
         require_known(f"{key}.channel", [measurement["channel"]], list(channels))
         require_known(f"{key}.tagger", [measurement["tagger"]], list(taggers["models"]))
+        if len(taggers["score_splits"]) < 3:
+            raise UserError(
+                f"{key} needs the scores of all jets; taggers.score_splits has {', '.join(taggers['score_splits'])}",
+                "leave score_splits out, or remove the measurement by setting it to null",
+            )
         require_known(
             f"{key}.tagger_seed",
             [str(measurement["tagger_seed"])],

@@ -13,7 +13,7 @@ from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.taggers.jets import Jets
-from lhcml.taggers.scores import score_files, sigmoid
+from lhcml.taggers.scores import SPLITS, score_files, sigmoid
 
 
 def load_booster(model: Path, threads: int) -> Any:
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--meta", type=Path, required=True, help="its description, JSON")
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature files of all chunks, in order")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--splits", nargs="+", default=SPLITS, help="splits whose jets are scored (default: all)")
     parser.add_argument("--output", type=Path, required=True, help="scores, Parquet")
     args = parser.parse_args(argv)
     log = start_log("numpy")
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         matrix = xgboost.DMatrix(jets.values, feature_names=meta["inputs"], nthread=args.threads)
         return sigmoid(booster.predict(matrix, output_margin=True))
 
-    log.info("scored %d jets", score_files(args.features, meta["inputs"], predict, args.output))
+    log.info("scored %d jets", score_files(args.features, meta["inputs"], predict, args.output, args.splits))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.taggers.families import build_network
 from lhcml.taggers.jets import Jets
-from lhcml.taggers.scores import score_files, sigmoid
+from lhcml.taggers.scores import SPLITS, score_files, sigmoid
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature files of all chunks, in order")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=0, help="1: use the GPU (default: 0)")
+    parser.add_argument("--splits", nargs="+", default=SPLITS, help="splits whose jets are scored (default: all)")
     parser.add_argument("--output", type=Path, required=True, help="scores, Parquet")
     args = parser.parse_args(argv)
     log = start_log("torch", "numpy")
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def score(jets: Jets) -> NDArray[np.float64]:
         return sigmoid(predict(model, PackedJets(jets), device))
 
-    log.info("scored %d jets", score_files(args.features, meta["inputs"], score, args.output))
+    log.info("scored %d jets", score_files(args.features, meta["inputs"], score, args.output, args.splits))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.taggers.jets import Jets
-from lhcml.taggers.scores import score_files, sigmoid
+from lhcml.taggers.scores import SPLITS, score_files, sigmoid
 
 # Jets of a call
 SCORING_BATCH = 128
@@ -149,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature files of all chunks, in order")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--splits", nargs="+", default=SPLITS, help="splits whose jets are scored (default: all)")
     parser.add_argument("--output", type=Path, required=True, help="scores, Parquet")
     args = parser.parse_args(argv)
     log = start_log("onnxruntime", "numpy")
@@ -170,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         def score(jets: Jets) -> NDArray[np.float64]:
             return sigmoid(equal_lengths(session, jets, ours["margin_of_empty_jet"]))
 
-    jets = score_files(args.features, inputs, score, args.output)
+    jets = score_files(args.features, inputs, score, args.output, args.splits)
     log.info("scored %d jets", jets)
 
 

@@ -15,6 +15,7 @@ from lhcml.taggers.inputs import columns_of
 from lhcml.taggers.jets import Jets, pack, read_batches
 
 # What tells a jet apart, carried over from the features in the same order
+SPLITS = ("train", "validation", "test")
 KEYS = ("run", "luminosityBlock", "event", "jet_rank", "split")
 
 
@@ -24,7 +25,11 @@ def sigmoid(margin: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def score_files(
-    files: Sequence[Path], inputs: Sequence[str], predict: Callable[[Jets], NDArray[np.float64]], output: Path
+    files: Sequence[Path],
+    inputs: Sequence[str],
+    predict: Callable[[Jets], NDArray[np.float64]],
+    output: Path,
+    splits: Sequence[str] = SPLITS,
 ) -> int:
     """Score feature files one after the other and write one table, rows in the order of the files.
 
@@ -38,6 +43,8 @@ def score_files(
         Jets -> scores in 0..1, shape (jets,).
     output : Path
         Parquet file with `KEYS` and `score`.
+    splits : sequence of str
+        Splits whose jets are scored; the others have no row.
 
     Returns
     -------
@@ -47,7 +54,8 @@ def score_files(
     parts: dict[str, list[Any]] = {name: [] for name in (*KEYS, "score")}
     progress = Progress(len(files), "files")
     for path in files:
-        for table in read_batches(path, [*KEYS, *columns_of(inputs)]):
+        for everything in read_batches(path, [*KEYS, *columns_of(inputs)]):
+            table = everything[np.isin(np.asarray(everything["split"], dtype=str), splits)]
             jets = pack(table, inputs, str(path))
             scores = predict(jets) if len(jets) else np.empty(0)
             require_finite("the score", scores, str(path))
