@@ -1,10 +1,10 @@
-"""Jets given by four-momenta, for the families that compare constituents with each other, and the form for export."""
+"""Jets given by four-momenta, for the families that compare constituents with each other."""
 
 import math
 
 import torch
 
-from lhcml.taggers.packing import Batch, make_batch
+from lhcml.taggers.packing import make_batch
 
 MOMENTUM = ["part_px", "part_py", "part_pz", "part_energy"]
 
@@ -29,35 +29,6 @@ def momentum_batch(lengths, seed=0, dtype=torch.float64):
     """Return a batch with four-momenta as inputs."""
     values, lengths = momenta(lengths, seed)
     return make_batch(values.to(dtype), lengths)
-
-
-class SameLength(torch.nn.Module):
-    """A network as function of jets that all have the same number of rows, (jets, n, inputs)."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, values):
-        jets, n = values.shape[:2]
-        jet = torch.arange(jets)[:, None].expand(jets, n).reshape(-1)
-        position = torch.arange(n)[None].expand(jets, n).reshape(-1)
-        return self.model(Batch(values.flatten(0, 1), torch.full((jets,), n), jet, position, n))
-
-
-def assert_exportable(model, make_values, tolerance):
-    """Export with both sizes symbolic, and compare with the eager model at other sizes."""
-    model.eval()
-    sizes = {0: torch.export.Dim("jets"), 1: torch.export.Dim("constituents")}
-    program = torch.export.export(SameLength(model), (make_values(3, 7),), dynamic_shapes=(sizes,))
-    exported = program.module()
-    for jets, n in ((1, 1), (2, 3), (4, 30), (1, 200)):
-        values = make_values(jets, n)
-        lengths = torch.full((jets,), n)
-        with torch.inference_mode():
-            torch.testing.assert_close(
-                exported(values), model(make_batch(values.flatten(0, 1), lengths)), rtol=tolerance, atol=tolerance
-            )
 
 
 def rotation(axis, angle):

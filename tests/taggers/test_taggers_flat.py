@@ -8,7 +8,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from lhcml.common.errors import UserError
 from lhcml.taggers.families import build_network, complete_architecture, default_inputs
 from lhcml.taggers.jets import Jets, LabelledJets
-from lhcml.taggers.packing import PackedJets, equal_batch, make_batch
+from lhcml.taggers.packing import PackedJets
 from lhcml.taggers.train_network import standardisation
 from lhcml.taggers.training import Training, predict
 
@@ -141,32 +141,3 @@ def test_training_goes_on_from_the_start():
             model.start(train)
         losses.append(Training(model, train, two_classes(seed=0), settings, seed=1).run().best_loss)
     assert losses[1] < 0.8 * losses[0]
-
-
-class FullJets(torch.nn.Module):
-    """A network on jets that all have the same number of rows: the form in which networks are exported."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, values):
-        return self.model(equal_batch(values))
-
-
-@pytest.mark.parametrize("family", ["dense", "efp"])
-def test_export(family):
-    model = build(family)
-    width = len(model.mean)
-
-    def values(jets, length):
-        return torch.from_numpy(random_jets(model, [length] * jets, seed=length).values).view(jets, length, width)
-
-    dimensions = {0: torch.export.Dim("jets", max=4096), 1: torch.export.Dim("rows", max=1024)}
-    program = torch.export.export(FullJets(model), (values(3, 7),), dynamic_shapes=(dimensions,)).module()
-    for jets, length in ((3, 7), (1, 1), (64, 1), (2, 200)):
-        x = values(jets, length)
-        with torch.inference_mode():
-            eager = model(make_batch(x.reshape(-1, width), torch.full((jets,), length)))
-            exported = program(x)
-        torch.testing.assert_close(exported, eager, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""LundNet on packed trees against a plain network with adjacency matrices, its symmetries, and its export."""
+"""LundNet on packed trees against a plain network with adjacency matrices, and its symmetries."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lhcml.common.errors import UserError
 from lhcml.taggers.models.lundnet import ARCHITECTURE, INPUTS, build_model, tree_graph
-from lhcml.taggers.packing import equal_batch, make_batch
+from lhcml.taggers.packing import make_batch
 
 TINY = {"edge_convs": [[6, 5], [5, 5], [7, 7]], "fusion": 8, "dense": [9], "dropout": 0.0}
 
@@ -179,29 +179,3 @@ def test_parent_is_required_and_not_scaled():
         mean, scale = torch.tensor([0.0] * 5 + [shift]), torch.tensor([1.0] * 5 + [width])
         logits.append(build_model(TINY, INPUTS, mean, scale).double().eval()(batch))
     assert torch.equal(*logits)
-
-
-class FullJets(torch.nn.Module):
-    """Jets that all have the same number of declusterings, the form of export."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, values):
-        return self.model(equal_batch(values))
-
-
-def test_export():
-    model = FullJets(tiny_model().eval())
-    shapes = ({0: torch.export.Dim("jets"), 1: torch.export.Dim("declusterings")},)
-
-    def values(jets, nodes):
-        return random_batch([nodes] * jets, seed=nodes).values.view(jets, nodes, 6)
-
-    exported = torch.export.export(model, (values(3, 7),), dynamic_shapes=shapes).module()
-    for jets, nodes in [(3, 7), (1, 1), (5, 2), (2, 200)]:
-        x = values(jets, nodes)
-        batch = make_batch(x.flatten(0, 1), torch.full((jets,), nodes))
-        with torch.inference_mode():
-            torch.testing.assert_close(exported(x), model.model(batch), rtol=1e-8, atol=1e-8)

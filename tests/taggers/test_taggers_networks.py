@@ -1,4 +1,4 @@
-"""What every network family must satisfy, each in a small setting: jets apart from each other, any length, export."""
+"""What every network family must satisfy, each in a small setting: jets apart from each other, any length."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from lhcml.taggers.families import build_network, complete_architecture, default_inputs
 from lhcml.taggers.jets import Jets
-from lhcml.taggers.packing import PackedJets, equal_batch, make_batch
+from lhcml.taggers.packing import PackedJets
 from lhcml.taggers.training import predict
 
 # family -> a small architecture
@@ -108,32 +108,3 @@ def test_every_parameter_learns(family):
     without = [name for name, tensor in model.named_parameters() if tensor.grad is None or not tensor.grad.any()]
     assert not without
     assert all(tensor.grad.isfinite().all() for tensor in model.parameters())
-
-
-class FullJets(torch.nn.Module):
-    """A network on jets that all have the same number of constituents: the form in which networks are exported."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, values):
-        return self.model(equal_batch(values))
-
-
-@pytest.mark.parametrize("family", SMALL)
-def test_export(family):
-    model = build(family)
-    width = len(default_inputs(family))
-
-    def values(jets, length):
-        return torch.from_numpy(random_jets(family, [length] * jets, seed=length).values).view(jets, length, width)
-
-    dimensions = {0: torch.export.Dim("jets", max=4096), 1: torch.export.Dim("constituents", max=1024)}
-    program = torch.export.export(FullJets(model), (values(3, 7),), dynamic_shapes=(dimensions,)).module()
-    for jets, length in ((3, 7), (1, 1), (5, 1), (2, 2), (2, 200), (64, 51)):
-        x = values(jets, length)
-        with torch.inference_mode():
-            eager = model(make_batch(x.reshape(-1, width), torch.full((jets,), length)))
-            exported = program(x)
-        torch.testing.assert_close(exported, eager, rtol=1e-4, atol=1e-5)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from momentum_jets import assert_exportable, momenta
+from momentum_jets import momenta
 
 from lhcml.common.errors import UserError
 from lhcml.taggers.families import complete_architecture
@@ -181,11 +181,6 @@ def test_gradients_reach_all_parameters_and_agree_with_finite_differences():
             values.append(loss().item())
             weight[2, 1] -= step
     assert weight.grad[2, 1].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-7)
-
-
-def test_export():
-    # single precision, logits of order 1, sums of up to 200 terms
-    assert_exportable(small_model(), lambda b, n: jets([n] * b, dtype=torch.float32).values.view(b, n, -1), 1e-3)
 
 
 def test_momenta_are_needed():

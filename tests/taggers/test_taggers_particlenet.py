@@ -1,4 +1,4 @@
-"""ParticleNet on packed jets against a plain padded one, its symmetries, and its export."""
+"""ParticleNet on packed jets against a plain padded one, and its symmetries."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lhcml.common.errors import UserError
 from lhcml.taggers.graphs import EdgeNetwork, Graph
 from lhcml.taggers.models.particlenet import ARCHITECTURE, INPUTS, build_model, neighbour_graph
-from lhcml.taggers.packing import equal_batch, make_batch
+from lhcml.taggers.packing import make_batch
 
 TINY = {"neighbours": 4, "edge_convs": [[6, 5], [7, 7, 7], [7, 7]], "dense": [9, 8], "dropout": 0.1}
 LITE = {"neighbours": 7, "edge_convs": [[32] * 3, [64] * 3], "dense": [128], "dropout": 0.1}
@@ -192,25 +192,3 @@ def test_bfloat16_changes_little():
     # three dense layers with 8 significant bits
     torch.testing.assert_close(low, full, rtol=0.03, atol=0.03)
     assert all(p.grad.isfinite().all() for p in model.parameters())
-
-
-class FullJets(torch.nn.Module):
-    """Jets that all have the same number of constituents, the form of export."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, values):
-        return self.model(equal_batch(values))
-
-
-def test_export():
-    model = FullJets(tiny_model().eval())
-    shapes = ({0: torch.export.Dim("jets"), 1: torch.export.Dim("constituents")},)
-    exported = torch.export.export(model, (torch.randn(3, 7, 7, dtype=torch.float64),), dynamic_shapes=shapes).module()
-    for jets, longest in [(3, 7), (1, 1), (5, 2), (2, 200)]:
-        values = torch.randn(jets, longest, 7, dtype=torch.float64)
-        with torch.inference_mode():
-            eager = model.model(make_batch(values.flatten(0, 1), torch.full((jets,), longest)))
-            torch.testing.assert_close(exported(values), eager, rtol=1e-8, atol=1e-8)

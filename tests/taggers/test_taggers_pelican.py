@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from momentum_jets import assert_exportable, boost, momentum_batch, rotation, transformed
+from momentum_jets import boost, momentum_batch, rotation, transformed
 
 from lhcml.common.errors import UserError
 from lhcml.taggers.families import complete_architecture
@@ -159,14 +159,6 @@ def test_all_parameters_learn():
     for name, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
-
-
-def test_export():
-    # single precision: products of momenta round by 1e-3 GeV^2
-    model = make_model().float()
-    assert_exportable(
-        model, lambda b, n: momentum_batch([n] * b, dtype=torch.float32).values.view(b, n, 4), tolerance=1e-3
-    )
 
 
 def test_settings_and_inputs_are_checked():

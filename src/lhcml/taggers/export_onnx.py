@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import onnxruntime
     import torch
 
-    from lhcml.taggers.packing import equal_batch, make_batch
+    from lhcml.taggers.packing import make_batch
     from lhcml.taggers.score_network import load_network
 
     torch.set_num_threads(1)
@@ -155,7 +155,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for length in lengths:
             values = jets_of_length(jets, length, 4)
             with torch.inference_mode():
-                expected = model(equal_batch(torch.from_numpy(values))).numpy()
+                # packed as in training and scoring, not in the form of the export
+                batch = make_batch(torch.from_numpy(values).flatten(0, 1), torch.full((len(values),), length))
+                expected = model(batch).numpy()
             deviations[length] = largest_deviation(expected, session.run(None, {"values": values})[0])
             progress.add(1)
         worst = max(deviations, key=lambda length: deviations[length])
