@@ -59,6 +59,10 @@ def test_learning_curves_train_on_fewer_jets(checkout: Checkout) -> None:
     # three seeds of two sizes and of all jets
     assert (planned["train_network"], planned["compute_metrics"], planned["plot_learning_curves"]) == (9, 9, 1)
     assert "train_bdt" not in planned
+    curve = {"taggers": ["pfn"], "sizes": [500, 2000], "seeds": [2]}
+    overlay = checkout.overlay({"taggers": {"learning_curve": curve}})
+    planned = checkout.planned("--configfile", overlay, "--", "results/taggers/plots/learning_curves.png")
+    assert planned["train_network"] == 5
 
 
 def test_a_tagger_may_have_seeds_of_its_own(checkout: Checkout) -> None:

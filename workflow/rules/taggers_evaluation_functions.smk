@@ -105,12 +105,12 @@ def robustness_files() -> list[str]:
 def learning_curve_files(name: str) -> list[str]:
     """Return a file of all trainings of the learning curves: each size and all jets, each seed."""
     curve = config["taggers"]["learning_curve"]
-    sizes = [f"_{size}jets" for size in curve["sizes"]] + [""]
+    sizes = [f"_{size}jets" for size in curve["sizes"]]
     return [
         f"results/taggers/{tagger}/{seed}{size}/{name}"
         for tagger in curve["taggers"]
         for seed in seeds_of(tagger)
-        for size in sizes
+        for size in ["", *(sizes if seed in curve.get("seeds", [seed]) else [])]
     ]
 
 
