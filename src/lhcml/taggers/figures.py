@@ -10,7 +10,7 @@ from lhcml.common.style import COLOURS
 LINES = ("-", "--", ":")
 MARKERS = ("o", "s", "D")
 # More entries than this do not fit into the axes
-FEW = 7
+FEW = 4
 
 
 def line_style(position: int) -> dict[str, Any]:
