@@ -9,11 +9,10 @@ from lhcml.taggers.calibration import (
     class_weights,
     curve,
     evaluate_calibration,
-    expit,
     fit_temperature,
-    logit,
     noise,
 )
+from lhcml.taggers.logits import logit, sigmoid
 
 
 def probabilities(jets, temperature, seed):
@@ -22,7 +21,7 @@ def probabilities(jets, temperature, seed):
     signal = np.arange(jets) < jets // 3
     # log-likelihood ratio of N(1,1) and N(-1,1) is 2x
     margin = 2 * rng.normal(np.where(signal, 1, -1), 1)
-    return expit(margin * temperature), signal
+    return sigmoid(margin * temperature), signal
 
 
 def test_error_by_hand():

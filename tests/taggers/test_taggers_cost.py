@@ -71,7 +71,8 @@ def test_operations_of_networks_with_gradients_of_their_own():
 
 
 def test_comparisons_of_trees(tmp_path):
-    xgboost = pytest.importorskip("xgboost")
+    import xgboost
+
     features = [write_toy(tmp_path, kind, 200, 1) for kind in ("top", "qcd")]
     jets = sample_jets(features, HIGH_LEVEL)
     matrix = xgboost.DMatrix(jets.values, np.random.default_rng(1).integers(0, 2, len(jets)), feature_names=HIGH_LEVEL)

@@ -146,7 +146,6 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_does_not_grow_with_the_sample(tmp_path):
     paths = [write_toy(tmp_path, kind, 20_000, 1) for kind in ("top", "qcd")]
     source = str(Path(jets_module.__file__).parents[2])

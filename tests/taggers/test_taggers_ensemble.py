@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, read_parquet, write_json, write_parquet
 from lhcml.taggers import fit_ensemble, score_ensemble
-from lhcml.taggers.calibration import expit, logit
 from lhcml.taggers.ensembles import combine, fit_weights
+from lhcml.taggers.logits import logit, sigmoid
 from lhcml.taggers.metrics import roc_curve
 
 
@@ -37,7 +37,7 @@ def test_independent_members_add_up():
     # the logarithm of the likelihood ratio of independent features is the sum of theirs; four standard errors of 1.5 %
     np.testing.assert_allclose(weights, 1, atol=0.06)
     assert bias == pytest.approx(0, abs=0.06)
-    best = roc_curve(combine([expit(m) for m in margins.T], list(weights), bias), signal).auc()
+    best = roc_curve(combine([sigmoid(m) for m in margins.T], list(weights), bias), signal).auc()
     assert best > max(roc_curve(m, signal).auc() for m in margins.T) + 0.01
 
 
@@ -52,7 +52,7 @@ def test_separated_and_identical_members_stay_finite():
 def test_mean_by_hand():
     combined = combine([np.array([0.8, 1.0]), np.array([0.5, 0.5])], [0.5, 0.5], 0.0)
     # logits ln 4 and 0; and 34.5 at a score of one
-    np.testing.assert_allclose(combined, [2 / 3, expit(np.array([0.5 * logit(np.array([1.0]))[0]]))[0]])
+    np.testing.assert_allclose(combined, [2 / 3, sigmoid(np.array([0.5 * logit(np.array([1.0]))[0]]))[0]])
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def trained(tmp_path):
                     "event": rows,
                     "jet_rank": np.zeros(200, dtype=np.int64),
                     "split": np.where(rows % 2, "test", "validation"),
-                    "score": expit(rng.normal(centre, 1, 200)),
+                    "score": sigmoid(rng.normal(centre, 1, 200)),
                 },
             )
         meta = {"n_train": {"signal": 5, "background": 5}, "parameters": 10 + number, "train_seconds": 1.5}
@@ -99,7 +99,7 @@ def test_command_lines(trained):
         weight * logit(read_parquet(path)["score"].to_numpy())
         for weight, path in zip(meta["weights"].values(), scores, strict=True)
     )
-    np.testing.assert_allclose(table["score"].to_numpy(), expit(by_hand + meta["bias"]), rtol=1e-12)
+    np.testing.assert_allclose(table["score"].to_numpy(), sigmoid(by_hand + meta["bias"]), rtol=1e-12)
 
 
 def test_other_jets_are_refused(trained):

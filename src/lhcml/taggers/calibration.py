@@ -12,24 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lhcml.taggers.logits import logit, sigmoid
 from lhcml.taggers.metrics import Bools, Floats, bootstrap_counts
 
 BINS = 15
-# Scores nearer to 0 or 1 than this have no finite logit in double precision
-SMALLEST = 1e-15
 # Temperatures looked for: beyond these, scores are all 0.5 or all 0 and 1
 TEMPERATURES = (1e-2, 1e2)
-
-
-def logit(score: Floats) -> Floats:
-    """Return log(s/(1-s)), limited to +-34.5 where a score is 0 or 1 in double precision."""
-    clipped = np.clip(score, SMALLEST, 1 - SMALLEST)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped))
-
-
-def expit(margin: Floats) -> Floats:
-    """Return 1/(1+exp(-margin)) without overflow."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * margin)))
 
 
 def class_weights(signal: Bools) -> Floats:
@@ -47,7 +35,7 @@ def fit_temperature(score: Floats, signal: Bools) -> float:
     margin, weight = logit(score), class_weights(signal)
 
     def slope(inverse: float) -> float:
-        return float(np.sum(weight * margin * (expit(inverse * margin) - signal)))
+        return float(np.sum(weight * margin * (sigmoid(inverse * margin) - signal)))
 
     low, high = (1 / T for T in reversed(TEMPERATURES))
     if slope(low) >= 0:
@@ -128,7 +116,7 @@ def evaluate_calibration(
     result: dict[str, Any] = {"temperature": None if validation is None else fit_temperature(*validation)}
     versions: dict[str, Floats | None] = {"": score, "_calibrated": None}
     if validation is not None:
-        versions["_calibrated"] = expit(logit(score) / result["temperature"])
+        versions["_calibrated"] = sigmoid(logit(score) / result["temperature"])
     for suffix, values in versions.items():
         if values is None:
             result |= {f"{name}{suffix}": None for name in ("ece", "ece_bootstrap_std", "ece_noise", "reliability")}

@@ -17,9 +17,9 @@ import numpy as np
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.files import finite_or_none, write_json
 from lhcml.taggers.matching import JET_KEYS, Columns, identities
-from lhcml.taggers.metrics import Bools, Floats, SortedScores, bootstrap_counts, check_scores
+from lhcml.taggers.metrics import POINTS, Bools, Floats, SortedScores, bootstrap_counts, check_scores
 from lhcml.taggers.score_tables import read_columns
-from lhcml.taggers.sculpting import POINTS, threshold_at
+from lhcml.taggers.sculpting import threshold_at
 
 
 @dataclass(frozen=True)

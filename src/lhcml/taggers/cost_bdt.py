@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.files import read_json, write_json
 from lhcml.taggers.costs import REPETITIONS, jets_per_second, sample_jets
+from lhcml.taggers.jets import SCORING_BATCH
 from lhcml.taggers.score_bdt import load_booster
-
-# Jets scored at a time, as many as a network takes (lhcml.taggers.training.SCORING_BATCH)
-SCORING_BATCH = 128
 
 
 def node_depths(tree: dict[str, Any]) -> NDArray[np.int64]:

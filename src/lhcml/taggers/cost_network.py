@@ -6,7 +6,6 @@ multiplication and addition; padding that a network computes on counts, addition
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.files import read_json, write_json
 from lhcml.taggers.costs import REPETITIONS, jets_per_second, sample_jets
+from lhcml.taggers.jets import SCORING_BATCH
 from lhcml.taggers.score_network import load_network
 
 if TYPE_CHECKING:
@@ -27,20 +27,16 @@ def count_operations(model: torch.nn.Module, jets: PackedJets) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from lhcml.taggers.training import SCORING_BATCH
-
     # the counter would follow gradients, which the families with a backward pass of their own do not offer
     model.eval().requires_grad_(False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TF32 acceleration")
-        # oneDNN runs an LSTM as one step, of which the counter knows nothing; inference mode hides products as well
-        with (
-            torch.backends.mkldnn.flags(enabled=False),
-            torch.no_grad(),
-            FlopCounterMode(display=False) as counter,
-        ):
+    # oneDNN runs an LSTM as one step, of which the counter knows nothing; inference mode hides products as well
+    enabled = torch.backends.mkldnn.set_flags(_enabled=False, _fp32_precision=None)[0]
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             for batch in jets.in_order(SCORING_BATCH):
                 model(batch)
+    finally:
+        torch.backends.mkldnn.set_flags(_enabled=enabled, _fp32_precision=None)
     return int(counter.get_total_flops())
 
 
@@ -56,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from lhcml.taggers.packing import PackedJets
-    from lhcml.taggers.training import SCORING_BATCH, predict
+    from lhcml.taggers.training import predict
 
     torch.set_num_threads(1)
     meta = read_json(args.meta)

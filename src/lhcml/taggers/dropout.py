@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class DropSome(torch.autograd.Function):  # type: ignore[misc]
+class DropSome(torch.autograd.Function):
     """Set each element to 0 with probability p, and multiply the others by 1 / (1 - p).
 
     The gaps between dropped elements are drawn, which follow a geometric distribution: a random number for each
@@ -42,7 +42,7 @@ class DropSome(torch.autograd.Function):  # type: ignore[misc]
         return result, None
 
 
-class Dropout(nn.Module):  # type: ignore[misc]
+class Dropout(nn.Module):
     """Dropout by `DropSome`."""
 
     def __init__(self, p: float) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
-from lhcml.taggers.calibration import class_weights, expit, logit
+from lhcml.taggers.calibration import class_weights
+from lhcml.taggers.logits import logit, sigmoid
 from lhcml.taggers.metrics import Bools, Floats
 
 # Newton converges in about ten steps; where classes are separated, the ridge keeps the weights finite
@@ -49,7 +50,7 @@ def fit_weights(margins: NDArray[np.float64], signal: Bools) -> tuple[Floats, fl
 
     parameters = np.zeros(design.shape[1])
     for _ in range(STEPS):
-        probability = expit(design @ parameters)
+        probability = sigmoid(design @ parameters)
         gradient = design.T @ (weight * (probability - signal)) + ridge * parameters
         if np.abs(gradient).max() < TOLERANCE:
             return parameters[:-1], float(parameters[-1])
@@ -69,4 +70,4 @@ def combine(scores: Sequence[Floats], weights: Sequence[float], bias: float) -> 
     total = np.full(len(scores[0]), bias)
     for score, weight in zip(scores, weights, strict=True):
         total += weight * logit(score)
-    return expit(total)
+    return sigmoid(total)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lhcml.common.cli import git_hash, make_parser, run_main, start_log
 from lhcml.common.files import read_json, write_json
-from lhcml.taggers.calibration import logit
 from lhcml.taggers.ensembles import fit_weights
+from lhcml.taggers.logits import logit
 from lhcml.taggers.matching import JET_KEYS, require_same_rows
 from lhcml.taggers.score_tables import read_columns
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from lhcml.taggers.packing import Batch
+from lhcml.taggers.packing import Batch, segment_sum, to_padded
 
 
 def brightest_quadrant_first(
@@ -20,10 +20,9 @@ def brightest_quadrant_first(
     The alignment puts the longer tail of the pT flow on the positive sides, so most of the pT is on the others: nearly
     all jets are mirrored here. All tensors have shape (rows,).
     """
-    jets = batch.lengths.shape[0]
     quadrant = 2 * (first < 0).long() + (second < 0).long()
-    sums = pt.new_zeros(4 * jets).index_add(0, 4 * batch.jet + quadrant, pt).view(jets, 4)
-    brightest = sums.argmax(dim=1).index_select(0, batch.jet)
+    columns = torch.where(quadrant[:, None] == torch.arange(4, device=pt.device), pt[:, None], 0.0)
+    brightest = segment_sum(columns, batch).argmax(dim=1).index_select(0, batch.jet)
     return torch.where(brightest >= 2, -first, first), torch.where(brightest % 2 == 1, -second, second)
 
 
@@ -54,8 +53,15 @@ def form_images(
     inside = (row >= 0) & (row < pixels) & (column >= 0) & (column < pixels)
     # compared as numbers before they become integers, which far outside would overflow
     row, column = (x.clamp(0, pixels - 1).long() for x in (row, column))
-    pixel = (batch.jet * pixels + row) * pixels + column
-    images = pt.new_zeros(jets * pixels * pixels).index_add(0, pixel, torch.where(inside, pt, 0.0))
-    images = images.view(jets, pixels * pixels)
+    pt = torch.where(inside, pt, 0.0)
+    if batch.equal:
+        # as a product of matrices: the scattered sums of an exported model are not safe with many threads
+        numbers = torch.arange(pixels, device=pt.device)
+        rows = to_padded(torch.where(row[:, None] == numbers, pt[:, None], 0.0), batch)
+        columns = to_padded((column[:, None] == numbers).to(pt.dtype), batch)
+        images = (rows.transpose(1, 2) @ columns).flatten(1)
+    else:
+        pixel = (batch.jet * pixels + row) * pixels + column
+        images = pt.new_zeros(jets * pixels * pixels).index_add(0, pixel, pt).view(jets, pixels * pixels)
     total = images.sum(dim=1, keepdim=True)
     return (images / torch.where(total > 0, total, 1.0)).view(jets, pixels, pixels)

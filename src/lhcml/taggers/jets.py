@@ -17,6 +17,8 @@ from lhcml.taggers.inputs import columns_of, computed_inputs
 
 SIGNAL, BACKGROUND = 1, 0
 CLASSES = {SIGNAL: "signal", BACKGROUND: "background"}
+# Jets scored at a time: small enough for the activations of a network to stay in the cache
+SCORING_BATCH = 128
 # Jets held in memory while files are read: about 150 MB with all inputs of 200 constituents
 ROWS_AT_ONCE = 20_000
 

@@ -19,6 +19,8 @@ from lhcml.common.errors import UserError
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 
+# Signal efficiencies at which rejections are given, by their names in results
+POINTS = {"30": 0.3, "50": 0.5}
 # 95 % upper limit on a Poisson mean when no event is seen: -ln(0.05)
 POISSON_LIMIT = 2.9957
 
@@ -239,8 +241,7 @@ def evaluate(
     score, signal, weight = check_scores(scores, labels, weights)
     sample = SortedScores.of(score, signal, weight)
     curve = sample.curve()
-    points = {"30": 0.3, "50": 0.5}
-    resampled = bootstrap(sample, tuple(points.values()), replicas, seed)
+    resampled = bootstrap(sample, tuple(POINTS.values()), replicas, seed)
     called = score >= threshold
     right = called == signal
     background = weight[~signal]
@@ -259,7 +260,7 @@ def evaluate(
         "bootstrap_replicas": replicas,
         "bootstrap_seed": seed,
     }
-    for (name, point), spread in zip(points.items(), resampled["rejections"], strict=True):
+    for (name, point), spread in zip(POINTS.items(), resampled["rejections"], strict=True):
         passed = curve.background_efficiency_at(point)
         rejection = 1 / passed if passed > 0 else None
         relative = np.sqrt((1 - passed) / (passed * effective_background)) if passed > 0 else None

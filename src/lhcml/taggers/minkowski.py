@@ -63,8 +63,7 @@ def make_particles(batch: Batch, columns: Sequence[int], beam_energy: float | No
     """
     extra = 0 if beam_energy is None else 2
     original = None
-    if torch.compiler.is_exporting():
-        # all jets have the same length
+    if batch.equal:
         values, jet, lengths = batch.values, batch.jet, batch.lengths
         groups = [(lengths.shape[0], batch.longest + extra)]
     else:
@@ -115,6 +114,15 @@ def pair_rows(particles: Particles, with_self: bool) -> tuple[torch.Tensor, torc
         second.append((base + j.reshape(-1)).reshape(-1))
         start = start + jets * n
     return torch.cat(first), torch.cat(second)
+
+
+def sum_over_particles(values: torch.Tensor, particles: Particles) -> torch.Tensor:
+    """Add up the particles of each jet: (rows, width) -> (jets, width) in sorted order; zero for a jet without."""
+    parts = values.split([jets * n for jets, n in particles.groups])
+    sums = [part.view(jets, n, values.shape[1]).sum(1) for part, (jets, n) in zip(parts, particles.groups, strict=True)]
+    # jets without particles come first and are in no group
+    without = particles.lengths.shape[0] - sum(jets for jets, _ in particles.groups)
+    return torch.cat([values.new_zeros(without, values.shape[1]), *sums])
 
 
 def inner(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

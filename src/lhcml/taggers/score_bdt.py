@@ -13,7 +13,8 @@ from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.taggers.jets import Jets
-from lhcml.taggers.scores import SPLITS, score_files, sigmoid
+from lhcml.taggers.logits import sigmoid
+from lhcml.taggers.scores import SPLITS, score_files
 
 
 def load_booster(model: Path, threads: int) -> Any:

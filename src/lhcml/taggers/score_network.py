@@ -14,7 +14,8 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.taggers.families import build_network
 from lhcml.taggers.jets import Jets
-from lhcml.taggers.scores import SPLITS, score_files, sigmoid
+from lhcml.taggers.logits import sigmoid
+from lhcml.taggers.scores import SPLITS, score_files
 
 if TYPE_CHECKING:
     import torch

@@ -25,11 +25,9 @@ from numpy.typing import NDArray
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
-from lhcml.taggers.jets import Jets
-from lhcml.taggers.scores import SPLITS, score_files, sigmoid
-
-# Jets of a call
-SCORING_BATCH = 128
+from lhcml.taggers.jets import SCORING_BATCH, Jets
+from lhcml.taggers.logits import sigmoid
+from lhcml.taggers.scores import SPLITS, score_files
 
 
 def equal_lengths(session: Any, jets: Jets, of_empty: float) -> NDArray[np.float64]:
@@ -108,11 +106,12 @@ def foreign(
         parts = []
         for begin in range(0, len(jets), SCORING_BATCH):
             part = {name: tensor[begin : begin + SCORING_BATCH] for name, tensor in feed.items()}
-            output = session.run(None, part)[0].astype(np.float64)
-            if output.min() < 0 or not np.allclose(output.sum(axis=1), 1, atol=1e-3):
-                output = np.exp(output - output.max(axis=1, keepdims=True))
-            parts.append(output[:, list(signal)].sum(axis=1) / output.sum(axis=1))
-        return np.concatenate(parts)
+            parts.append(session.run(None, part)[0].astype(np.float64))
+        output = np.concatenate(parts)
+        if output.min() < 0 or not np.allclose(output.sum(axis=1), 1, atol=1e-3):
+            # logits, not probabilities
+            output = np.exp(output - output.max(axis=1, keepdims=True))
+        return np.asarray(output[:, list(signal)].sum(axis=1) / output.sum(axis=1))
 
     return score
 

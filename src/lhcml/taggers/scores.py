@@ -19,11 +19,6 @@ SPLITS = ("train", "validation", "test")
 KEYS = ("run", "luminosityBlock", "event", "jet_rank", "split")
 
 
-def sigmoid(margin: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return 1/(1+exp(-margin)) in double precision: near 1, single precision would make jets tie that do not."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * margin.astype(np.float64))))
-
-
 def score_files(
     files: Sequence[Path],
     inputs: Sequence[str],

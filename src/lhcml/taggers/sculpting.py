@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lhcml.taggers.metrics import Bools, Floats, bootstrap_counts
+from lhcml.taggers.metrics import POINTS, Bools, Floats, bootstrap_counts
 
 # GeV; the width of the bins of ATL-PHYS-PUB-2018-014 is 5 or 10
 BIN_WIDTH = 10.0
-POINTS = {"30": 0.3, "50": 0.5}
 
 
 def divergence(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -24,15 +24,13 @@ from torch.nn.functional import cross_entropy
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_atomic
 from lhcml.common.seeds import derive_seed
-from lhcml.taggers.jets import LabelledJets
+from lhcml.taggers.jets import SCORING_BATCH, LabelledJets
 from lhcml.taggers.metrics import roc_curve
 from lhcml.taggers.packing import PackedJets
 
 log = logging.getLogger("lhcml")
 
 CPU = torch.device("cpu")
-# Jets scored at a time: small enough for the activations to stay in the cache
-SCORING_BATCH = 128
 # How often a training whose loss became NaN goes back an epoch, each time with half the learning rate
 LARGEST_RESTARTS = 3
 # Ranger is RAdam with Lookahead: every so many steps the weights go back half-way to where they were

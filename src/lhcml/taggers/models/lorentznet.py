@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from lhcml.taggers.families import input_positions
-from lhcml.taggers.minkowski import MOMENTUM, Particles, inner, make_particles, pair_rows
+from lhcml.taggers.minkowski import MOMENTUM, Particles, inner, make_particles, pair_rows, sum_over_particles
 from lhcml.taggers.packing import Batch
 
 # Layers, their width, dropout before the last layer, size of the updates of x, and whether the beams are nodes
@@ -120,8 +120,7 @@ class LorentzNet(nn.Module):
         h = self.embedding(scalars)
         for layer in self.layers:
             h, x = layer(h, x, scalars, pairs, particles)
-        lengths = particles.lengths
-        mean = h.new_zeros(lengths.shape[0], h.shape[1]).index_add(0, particles.jet, h) / lengths.clamp(min=1)
+        mean = sum_over_particles(h, particles) / particles.lengths.clamp(min=1)
         logits: torch.Tensor = self.out(particles.restore(mean))
         return logits
 

@@ -51,14 +51,14 @@ def windows(batch: Batch) -> Batch:
 def every_second(batch: Batch) -> Batch:
     """Keep the rows at positions 0, 2, 4, ... of each jet."""
     lengths, longest = (batch.lengths + 1) // 2, (batch.longest + 1) // 2
-    if torch.compiler.is_exporting():
-        # all jets are of one length here; how many rows are kept must not depend on values
-        row = torch.arange(batch.lengths.shape[0] * longest)
+    if batch.equal:
+        # how many rows are kept must not depend on values
+        row = torch.arange(batch.lengths.shape[0] * longest, device=batch.values.device)
         kept = row // lengths[:1] * batch.lengths[:1] + 2 * (row % lengths[:1])
     else:
         kept = torch.nonzero(batch.position % 2 == 0).squeeze(1)
     jet, position = batch.jet.index_select(0, kept), batch.position.index_select(0, kept) // 2
-    return Batch(batch.values.index_select(0, kept), lengths, jet, position, longest)
+    return Batch(batch.values.index_select(0, kept), lengths, jet, position, longest, batch.equal)
 
 
 class Convolution(nn.Sequential):

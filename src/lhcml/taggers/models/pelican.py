@@ -22,7 +22,7 @@ from torch.nn.functional import leaky_relu, linear
 from lhcml.common.errors import UserError
 from lhcml.taggers.dropout import Dropout
 from lhcml.taggers.families import input_positions
-from lhcml.taggers.minkowski import MOMENTUM, Particles, inner, make_particles, pair_rows
+from lhcml.taggers.minkowski import MOMENTUM, Particles, inner, make_particles, pair_rows, sum_over_particles
 from lhcml.taggers.packing import Batch
 
 # Blocks, width of their messages and of their equivariant layers, channels of the labels of beams (if there are beams),
@@ -73,8 +73,7 @@ def margins(values: torch.Tensor, particles: Particles) -> tuple[torch.Tensor, t
 
 def jet_mean(values: torch.Tensor, particles: Particles) -> torch.Tensor:
     """Average over particles: (rows, width) -> (jets, 1, width); zero for a jet without particles."""
-    total = values.new_zeros(particles.lengths.shape[0], values.shape[1]).index_add(0, particles.jet, values)
-    return (total / particles.lengths.clamp(min=1))[:, None]
+    return (sum_over_particles(values, particles) / particles.lengths.clamp(min=1))[:, None]
 
 
 def spread(at_i: torch.Tensor, at_j: torch.Tensor, on_diagonal: torch.Tensor, particles: Particles) -> torch.Tensor:

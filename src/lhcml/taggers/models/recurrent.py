@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._higher_order_ops.scan import scan
 
 from lhcml.taggers.layers import dense
 from lhcml.taggers.packing import Batch, in_buckets, to_padded
@@ -78,6 +77,9 @@ class RecurrentNetwork(nn.Module):
         An exported `nn.LSTM` is as many copies of a step as the example has constituents, and takes jets of this length
         only. A scan is exported as a loop.
         """
+        # not public yet, and needed for export only
+        from torch._higher_order_ops.scan import scan
+
         lstm = self.lstm
         gates = nn.functional.linear(values, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0).detach()
         weight = lstm.weight_hh_l0.detach().T
