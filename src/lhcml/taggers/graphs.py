@@ -39,12 +39,15 @@ class Graph:
     exists : torch.Tensor of bool, shape (edges,), optional
         False for slots without an edge, for batches of equal jets, whose shapes must not depend on values (export).
         Default: all exist.
+    incidence : torch.Tensor of bool, shape (jets, n, slots of a jet), optional
+        Beside `exists`: which slots end on which row of a jet of n rows, if rows do not have equally many, in turn.
     """
 
     centre: torch.Tensor
     neighbour: torch.Tensor
     lengths: torch.Tensor
     exists: torch.Tensor | None = None
+    incidence: torch.Tensor | None = None
 
 
 def sum_listed(table: torch.Tensor, listed: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
@@ -252,8 +255,7 @@ class EdgeConv(nn.Module):
     def forward(self, values: torch.Tensor, graph: Graph) -> torch.Tensor:
         """Return the new rows, (rows, width) -> (rows, widths[-1])."""
         if graph.exists is not None:
-            edges = self.plain(self.table(values), graph, graph.exists[:, None].to(values.dtype))
-            return torch.relu(edges + self.shortcut(values))
+            return torch.relu(self.plain(self.table(values), graph, graph.exists) + self.shortcut(values))
         # in float32 under autocast too: neither the kernels for sums nor the running moments take bfloat16
         with torch.autocast(values.device.type, enabled=False):
             values = values.to(self.first.weight.dtype)
@@ -285,6 +287,12 @@ class EdgeConv(nn.Module):
         edges = torch.relu(self.norms[0](edges))
         for layer, norm in zip(self.deeper, list(self.norms)[1:], strict=True):
             edges = torch.relu(norm(layer(edges)))
-        zeros = table.new_zeros(table.shape[0] // 2, edges.shape[1])
-        degree = zeros[:, :1].index_add(0, graph.centre, exists)
-        return zeros.index_add(0, graph.centre, edges * exists) / degree.clamp(min=1)
+        # as sums over an axis: the scattered sums of an exported model are not safe with many threads
+        shape = (graph.lengths.shape[0], -1) if graph.incidence is not None else (table.shape[0] // 2, -1)
+        edges, weight = edges.view(*shape, edges.shape[1]), exists.to(edges.dtype).view(*shape)
+        if graph.incidence is None:
+            total, degree = (edges * weight[:, :, None]).sum(1), weight.sum(1, keepdim=True)
+        else:
+            share = graph.incidence * weight[:, None]
+            total, degree = (share @ edges).flatten(0, 1), share.sum(2).view(-1, 1)
+        return total / degree.clamp(min=1)

@@ -44,7 +44,13 @@ def tree_graph(parent: torch.Tensor, batch: Batch) -> Graph:
     exists = parent >= 0
     above = torch.where(exists, first[batch.jet] + parent, node)
     if batch.equal:
-        return Graph(torch.cat([node, above]), torch.cat([above, node]), batch.lengths, torch.cat([exists, exists]))
+        # two slots a node: from its parent to it, and from it to its parent
+        ends = torch.stack([node, above], 1)
+        numbers = torch.arange(batch.longest, device=parent.device)
+        of_jets = torch.stack([batch.position, parent], 1).view(batch.lengths.shape[0], 1, -1)
+        incidence = of_jets == numbers[:, None]
+        twice = exists[:, None].expand(-1, 2).flatten()
+        return Graph(ends.flatten(), ends.flip(1).flatten(), batch.lengths, twice, incidence)
     node, above = node[exists], above[exists]
     centre, order = torch.sort(torch.cat([node, above]), stable=True)
     return Graph(centre, torch.cat([above, node])[order], batch.lengths)
