@@ -56,7 +56,8 @@ def test_an_unchanged_file_is_a_no_op_and_a_changed_one_a_rebuild(
     again = front_end.run("env", "update", "--prune", "--file", write_env("six =1.16"), "--prefix", prefix)
     assert again.returncode == 0
     assert "is up to date" in again.stderr
-    assert record.stat() == before
+    after = record.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert front_end.create(write_env("six =1.17"), prefix).returncode == 0
     assert version_in(prefix, "six") == "1.17.0"
     assert "six==1.17.0" in json.loads(record.read_text())["packages"]
