@@ -7,10 +7,25 @@ FEATURES_PLOT_FILES = 20
 def feature_settings(wildcards) -> str:
     """Params function: what a shift uses of the features section, with the jets of the channel."""
     jets = config["channels"][wildcards.channel]["selection"]["jets"]
-    settings = {key: value for key, value in config["features"].items() if key not in ("plots", "perturbations")}
+    settings = {
+        key: value for key, value in config["features"].items() if key not in ("levels", "plots", "perturbations")
+    }
     if is_perturbed(wildcards):
         settings["perturbations"] = {wildcards.shift: config["features"]["perturbations"][wildcards.shift]}
     return as_json(settings | {"jet": jets["collection"], "radius": jets["radius"]})
+
+
+def level_settings(wildcards) -> str:
+    """Params function: what the levels of a dataset use of the features section and of the channel's selection."""
+    selection = config["channels"][wildcards.channel]["selection"]
+    jets = selection["jets"]
+    # what both levels have in common; the rest of the selection is in the skim already
+    shared = {key: selection[key] for key in ("muons", "electrons", "z_candidate", "generated_z") if key in selection}
+    settings = {key: config["features"][key] for key in ("max_constituents", "puppi_jets", "soft_drop")}
+    settings |= {"jet": jets["collection"], "radius": jets["radius"]}
+    settings |= {"selection": shared | {"candidates": jets["candidates"]}}
+    settings |= {"levels": config["features"]["levels"][wildcards.channel]}
+    return as_json(settings | {"data": datasets(wildcards.channel)[wildcards.dataset].get("data", False)})
 
 
 def is_perturbed(wildcards) -> bool:

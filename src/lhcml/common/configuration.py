@@ -190,8 +190,12 @@ def check_features(config: Mapping[str, Any]) -> None:
     Raises
     ------
     UserError
-        If a channel or dataset to plot is not defined or keeps no constituents, or the split does not sum to one.
+        If a channel or dataset to plot is not defined or keeps no constituents, a channel with levels lacks what they
+        need, or the split does not sum to one.
     """
+    require_known("features.levels", list(config["features"]["levels"]), list(config["channels"]))
+    for channel, levels in config["features"]["levels"].items():
+        check_levels(channel, levels, config["channels"][channel])
     plots = config["features"]["plots"]
     require_known("features.plots", list(plots), list(config["channels"]))
     for channel, names in plots.items():
@@ -206,6 +210,39 @@ def check_features(config: Mapping[str, Any]) -> None:
     if abs(total - 1) > 1e-9:
         parts = " + ".join(f"{name} {share}" for name, share in split.items())
         raise UserError(f"features.split: {parts} = {total:g}", "give fractions that sum to 1")
+
+
+def check_levels(channel: str, levels: Mapping[str, Any], block: Mapping[str, Any]) -> None:
+    """Check that a channel has what observables at both levels need.
+
+    Raises
+    ------
+    UserError
+        Naming the key of the channel that has to be changed.
+    """
+    selection = block["selection"]
+    keep, jets = selection["keep"], selection["jets"]
+    collections = block["samples"]["collections"]
+    simulated = [dataset for dataset in block["datasets"].values() if not dataset.get("data", False)]
+    generated = [dataset for dataset in simulated if "generate" in dataset]
+    needs = (
+        (keep["events"] == "all", "selection.keep.events: all", "the events that fail are part of an unfolding"),
+        (keep["constituents"], "selection.keep.constituents: true", "observables are computed from them"),
+        (keep["particle_level"] or not simulated, "selection.keep.particle_level: true", "simulation has both levels"),
+        (levels["jets"] == 1 or jets["take"] != "leading", "selection.jets.take: two_leading", "it has two jets"),
+        ("z_candidate" in selection or not levels["leptons"], "selection.z_candidate", "it is where leptons come from"),
+        (
+            not generated or {"PFCands", "GenCands", jets["collection"]} <= set(collections),
+            f"samples.collections: [{jets['collection']}, PFCands, GenCands]",
+            "generated events need the constituents of both levels",
+        ),
+    )  # fmt: skip
+    for met, key, reason in needs:
+        if not met:
+            raise UserError(
+                f"features.levels.{channel} needs channels.{channel}.{key}: {reason}",
+                f"set it, or set features.levels.{channel} to null",
+            )
 
 
 def drop_nulls(value: Any) -> Any:
