@@ -1,0 +1,1 @@
+"""Unfolding of detector effects, unbinned and binned, with its uncertainties and tests."""
