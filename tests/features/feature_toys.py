@@ -68,7 +68,8 @@ def write_skim(path, columns):
         if isinstance(values, np.ndarray):
             arrays[name] = values
             continue
-        integer = "Idx" in name or name.endswith(("charge", "pdgId")) or name.startswith("selectedJet")
+        integers = ("charge", "pdgId", "status", "statusFlags", "isIsolated")
+        integer = "Idx" in name or name.endswith(integers) or name.startswith("selectedJet")
         kind = np.int32 if integer else np.float32
         arrays[name] = ak.values_astype(ak.from_iter([*values, [0]])[:-1], kind)
     with uproot.recreate(path) as file:
