@@ -39,15 +39,17 @@ class Process:
 _TOPTAG = ("Beams:eCM = 14000.", "PartonLevel:MPI = off")
 # LHC Olympics R&D: 13 TeV, no multiple interactions, a jet of R = 1.0 above 1.2 TeV (Zenodo 4536377).
 _DIJET = ("Beams:eCM = 13000.", "PartonLevel:MPI = off")
-# OmniFold: 14 TeV, stable Z recoiling against a jet, pTHat above 150 GeV, ATLAS A14 tunes (Zenodo 3548091).
-_ZJETS = (
-    "Beams:eCM = 14000.",
+# A Z recoiling against a jet, pTHat above 150 GeV, ATLAS A14 tunes.
+_Z_AND_JET = (
     "WeakBosonAndParton:qqbar2gmZg = on",
     "WeakBosonAndParton:qg2gmZq = on",
     "WeakZ0:gmZmode = 2",
-    "23:mayDecay = off",
     "PhaseSpace:pTHatMin = 150.",
 )
+# OmniFold: 14 TeV, stable Z (Zenodo 3548091).
+_ZJETS = ("Beams:eCM = 14000.", *_Z_AND_JET, "23:mayDecay = off")
+# ATLAS, 24 observables unfolded at once: 13 TeV, Z to muons (arXiv:2405.20041, Zenodo 11507450).
+_ZJETS_MUMU = ("Beams:eCM = 13000.", *_Z_AND_JET, "23:onMode = off", "23:onIfAny = 13")
 # Anomaly detection at 40 MHz: 13 TeV, an electron or muon (Zenodo 5046389 and its signals).
 _TRIGGER = ("Beams:eCM = 13000.",)
 _TRIGGER_LEPTON = 20.0
@@ -89,6 +91,8 @@ PROCESSES: dict[str, Process] = {
     "zjets": Process((*_ZJETS, "Tune:pp = 26")),
     # the opposite variation of the same tune
     "zjets_tune25": Process((*_ZJETS, "Tune:pp = 25"), variations=False),
+    "zjets_mumu": Process((*_ZJETS_MUMU, "Tune:pp = 26")),
+    "zjets_mumu_tune25": Process((*_ZJETS_MUMU, "Tune:pp = 25"), variations=False),
     # another shower: twenty times slower
     "zjets_vincia": Process((*_ZJETS, "PartonShowers:model = 2"), variations=False),
     "trigger_w": Process(
