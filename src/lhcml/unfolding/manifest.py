@@ -113,7 +113,7 @@ def build_recipe(columns: Sequence[str], systematics: Mapping[str, Any], average
         if "up" in block and "down" in block:
             part = {"kind": "two_sided", "up": f"weight_{block['up']}", "down": f"weight_{block['down']}"}
         else:
-            part = {"kind": "one_sided", "column": f"weight_{block.get('up', source)}"}
+            part = {"kind": "one_sided", "column": f"weight_{block.get('up', block.get('down', source))}"}
         recipe[source] = part | {"description": str(block.get("label", f"systematic variation {source}"))}
     for part in recipe.values():
         part["combine"] = COMBINE[part["kind"]]
