@@ -19,6 +19,8 @@ Array: TypeAlias = NDArray[np.float64]
 Bins: TypeAlias = NDArray[np.intp]
 # Of an effective parameter in generalised cross-validation, see `choose_tau`
 PARAMETER_COST = 1.4
+# Of the inversion: the second takes variances from the first
+PASSES = 2
 
 
 def find_bins(values: ArrayLike, edges: ArrayLike) -> Bins:
@@ -163,7 +165,8 @@ class Inversion:
     unfolded : array of shape (..., N)
         Unfolded events per particle bin.
     covariance : array of shape (..., N, N)
-        Its covariance from the statistical errors of the data.
+        Its covariance from the statistical errors of the data, for fixed variances V_j. In bins of a few events these
+        fluctuate with the data and errors are larger by up to a third; bootstraps have it all.
     cross_validation : array of shape (...)
         The function that `choose_tau` minimises.
     """
@@ -173,7 +176,7 @@ class Inversion:
     cross_validation: Array
 
 
-def unfold_inversion(data: ArrayLike, variance: ArrayLike, response: Response, tau: float) -> Inversion:
+def unfold_inversion(data: ArrayLike, response: Response, tau: float, weight: float = 1.0) -> Inversion:
     """Unfold by least squares with Tikhonov regularisation: smooth ratio to the prior.
 
     Minimises, over the ratio x of unfolded to simulated events per particle bin::
@@ -185,52 +188,55 @@ def unfold_inversion(data: ArrayLike, variance: ArrayLike, response: Response, t
     the traces of both quadratic forms, so that tau has no dimension. tau = 0 is plain matrix inversion. Directions that
     nothing constrains keep the prior (x = 1).
 
+    The variance V_j is Poisson's of the data, in a second pass of the prediction of the first: weights from the data
+    themselves favour low fluctuations, and the unfolded number of events comes out too small.
+
     Parameters
     ----------
     data : array_like of shape (..., N)
         Events per detector bin.
-    variance : array_like of shape (..., N)
-        Their variance: the sum of squared weights. An empty bin gets that of one event of average weight.
     response : Response
         With leading axes that broadcast with the data's.
     tau : float
         Strength of the regularisation, see `choose_tau`.
+    weight : float
+        Sum of squared weights over sum of weights of the data events; 1 for collisions. Variances are this times the
+        events of a bin, and at least that of one event.
     """
-    measured, variances = np.asarray(data, float), np.asarray(variance, float)
+    measured = np.asarray(data, float)
     matched = response.migration.sum(axis=-1)
     signal = matched + response.fakes
     usable = (matched > 0) & (signal > 0)
     purity = np.divide(matched, signal, out=np.zeros(signal.shape), where=usable)
-    total = measured.sum(axis=-1, keepdims=True)
-    average = np.divide(variances.sum(axis=-1, keepdims=True), total, out=np.ones(total.shape), where=total > 0)
-    error = purity * np.sqrt(np.maximum(variances, average**2))
-    shape = np.broadcast_shapes(error.shape, measured.shape)
-    weight = np.divide(1.0, error, out=np.zeros(shape), where=np.broadcast_to(usable & (error > 0), shape))
-    matrix = weight[..., None] * response.migration
-    # solved for x - 1, so that the least-norm solution is the prior where nothing constrains
-    target = weight * ((measured - response.background) * purity - matched)
-    bins = matrix.shape[-1]
+    expected = measured + np.zeros(purity.shape)
+    known = np.broadcast_to(usable, expected.shape)
+    bins = purity.shape[-1]
     curvature = np.diff(np.eye(bins), n=2, axis=0)
-    trace = np.sum(matrix**2, axis=(-2, -1), keepdims=True)
-    strength = tau * np.sqrt(trace / np.sum(curvature**2))
-    system = np.concatenate([matrix, strength * np.broadcast_to(curvature, (*matrix.shape[:-2], bins - 2, bins))], -2)
-    inverse = np.linalg.pinv(system)[..., :bins]
-    ratio = 1 + np.matmul(inverse, target[..., None])[..., 0]
-    # columns of `inverse` act on d in units of its errors, which have unit covariance
-    transfer = response.prior[..., :, None] * inverse * np.where(weight > 0, 1.0, 0.0)[..., None, :]
-    residual = target - np.matmul(matrix, (ratio - 1)[..., None])[..., 0]
+    for _ in range(PASSES):
+        error = purity * np.sqrt(weight * np.maximum(expected, weight))
+        inverse_error = np.divide(1.0, error, out=np.zeros(error.shape), where=known)
+        matrix = inverse_error[..., None] * response.migration
+        # solved for x - 1, so that the least-norm solution is the prior where nothing constrains
+        target = inverse_error * ((measured - response.background) * purity - matched)
+        strength = tau * np.sqrt(np.sum(matrix**2, axis=(-2, -1), keepdims=True) / np.sum(curvature**2))
+        inverse = np.linalg.pinv(np.concatenate([matrix, strength * curvature], axis=-2))[..., :bins]
+        change = np.matmul(inverse, target[..., None])[..., 0]
+        found = matched + np.matmul(response.migration, change[..., None])[..., 0]
+        expected = response.background + np.divide(found, purity, out=np.zeros(error.shape), where=known)
+    # `inverse` acts on data in units of their errors, which have unit covariance
+    transfer = response.prior[..., :, None] * inverse
+    residual = target - np.matmul(matrix, change[..., None])[..., 0]
     parameters = np.trace(np.matmul(matrix, inverse), axis1=-2, axis2=-1)
-    free = np.sum(weight > 0, axis=-1) - PARAMETER_COST * parameters
+    free = np.sum(known, axis=-1) - PARAMETER_COST * parameters
+    score = np.divide(np.sum(residual**2, axis=-1), free**2, out=np.full(free.shape, np.inf), where=free > 0.5)
     return Inversion(
-        unfolded=ratio * response.prior,
+        unfolded=(1 + change) * response.prior,
         covariance=np.matmul(transfer, np.swapaxes(transfer, -1, -2)),
-        cross_validation=np.divide(
-            np.sum(residual**2, axis=-1), free**2, out=np.full(free.shape, np.inf), where=free > 0.5
-        ),
+        cross_validation=score,
     )
 
 
-def choose_tau(data: ArrayLike, variance: ArrayLike, response: Response) -> float:
+def choose_tau(data: ArrayLike, response: Response, weight: float = 1.0) -> float:
     """Return the strength of the regularisation by generalised cross-validation.
 
     The smallest chi-square over (bins - 1.4 effective parameters)^2 among tau = 10^-2 .. 10^4 in steps of 10^0.1
@@ -241,10 +247,12 @@ def choose_tau(data: ArrayLike, variance: ArrayLike, response: Response) -> floa
 
     Parameters
     ----------
-    data, variance : array_like of shape (N,)
+    data : array_like of shape (N,)
     response : Response
         Without leading axes.
+    weight : float
+        As in `unfold_inversion`.
     """
     taus = 10.0 ** np.arange(-2, 4.05, 0.1)
-    scores = [float(unfold_inversion(data, variance, response, tau).cross_validation) for tau in taus]
+    scores = [float(unfold_inversion(data, response, tau, weight).cross_validation) for tau in taus]
     return float(taus[int(np.argmin(scores))])

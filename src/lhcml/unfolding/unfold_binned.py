@@ -34,8 +34,8 @@ from lhcml.unfolding.definitions import bin_edges
 
 IDENTITY = ("run", "luminosityBlock", "event")
 ITERATIONS = 4
-# (data, their variance, response) -> unfolded events per particle bin, with the bins outside of the range
-Unfold = Callable[[Array, Array, Response], Array]
+# (data, response) -> unfolded events per particle bin, with the bins outside of the range
+Unfold = Callable[[Array, Response], Array]
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ def varied_weight(simulation: Sample, source: str, shift: str) -> Array:
     return simulation.weight
 
 
-def choose_method(config: Mapping[str, Any], data: Array, variance: Array, response: Response
-                  ) -> tuple[Unfold, dict[str, float]]:  # fmt: skip
+def choose_method(
+    config: Mapping[str, Any], data: Array, weight: float, response: Response
+) -> tuple[Unfold, dict[str, float]]:
     """Return the unfolding of a family with its settings fixed, and those settings for the record.
 
     Raises
@@ -125,13 +126,13 @@ def choose_method(config: Mapping[str, Any], data: Array, variance: Array, respo
     family = config["family"]
     if family == "ibu":
         iterations = int(config.get("iterations", ITERATIONS))
-        return lambda d, _, r: unfold_bayes(d, r, iterations), {"iterations": iterations}
+        return lambda d, r: unfold_bayes(d, r, iterations), {"iterations": iterations}
     if family == "inversion":
         given = config.get("tau")
-        tau = choose_tau(data, variance, response) if given is None else float(given)
-        return lambda d, v, r: unfold_inversion(d, v, r, tau).unfolded, {"tau": tau}
+        tau = choose_tau(data, response, weight) if given is None else float(given)
+        return lambda d, r: unfold_inversion(d, r, tau, weight).unfolded, {"tau": tau}
     if family == "simulation":
-        return lambda d, _, r: np.broadcast_to(r.prior, np.broadcast_shapes(d.shape, r.prior.shape)), {}
+        return lambda d, r: np.broadcast_to(r.prior, np.broadcast_shapes(d.shape, r.prior.shape)), {}
     raise UserError(f"method {config.get('method')!r} is of family {family!r}", "use ibu, inversion or simulation")
 
 
@@ -173,7 +174,7 @@ def unfold_observable(
     if not seen.any():
         raise UserError(f"no event of {data.path} passes the detector level", "check the selection and the data")
     found, weight = find_bins(data.read(f"reco_{name}")[seen], edges), data.weight[seen]
-    measured, variance = histogram(found, weight, bins), histogram(found, weight**2, bins)
+    measured = histogram(found, weight, bins)
 
     gen, pass_gen = find_bins(simulation.read(f"gen_{name}"), edges), simulation.read("pass_gen").astype(bool)
     background = simulation.read("background").astype(bool)
@@ -189,7 +190,7 @@ def unfold_observable(
             f"no event of {simulation.path} passes both levels",
             "check the fiducial cuts, the selection and the datasets",
         )
-    unfold, settings = choose_method(config, measured, variance, response)
+    unfold, settings = choose_method(config, measured, np.sum(weight**2) / np.sum(weight), response)
 
     def result(unfolded: Array) -> Any:
         return unfolded[..., 1:-1].tolist()
@@ -198,7 +199,7 @@ def unfold_observable(
     for key, source, shift in variations(config.get("systematics", {})):
         shifted = cells(f"_{shift}") if source == "features" else nominal_cells
         varied = fill_response(shifted, varied_weight(simulation, source, shift), bins)
-        systematics[key] = result(unfold(measured, variance, varied))
+        systematics[key] = result(unfold(measured, varied))
     truth = truth_variance = None
     if f"gen_{name}" in data.columns:
         true = data.read("pass_gen").astype(bool)
@@ -207,16 +208,13 @@ def unfold_observable(
     return {
         "label": block.get("label", name),
         "edges": edges.tolist(),
-        "nominal": result(unfold(measured, variance, response)),
+        "nominal": result(unfold(measured, response)),
         "ensemble": [],
         "bootstrap_data": [
-            result(
-                unfold(histogram(found, factor * weight, bins), histogram(found, factor * weight**2, bins), response)
-            )
-            for factor in (row[seen] for row in data.bootstrap)
+            result(unfold(histogram(found, factor[seen] * weight, bins), response)) for factor in data.bootstrap
         ],
         "bootstrap_simulation": [
-            result(unfold(measured, variance, fill_response(nominal_cells, factor * simulation.weight, bins)))
+            result(unfold(measured, fill_response(nominal_cells, factor * simulation.weight, bins)))
             for factor in simulation.bootstrap
         ],
         "systematics": systematics,
