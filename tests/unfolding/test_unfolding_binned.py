@@ -188,7 +188,7 @@ def test_covariance_of_the_inversion_is_that_of_toys():
     spread = unfold_inversion(toys, response, 10.0).unfolded.std(axis=0)
     # a standard deviation from 2000 toys has a relative error of 1 / sqrt(4000) = 1.6 %: 4 of these, in bins of many
     # events; in others the variances that the fit assumes fluctuate too, which the covariance leaves out
-    full = expected > 500
+    full = expected > 1000
     assert full.sum() >= 12
     np.testing.assert_allclose(spread[full], np.sqrt(np.diag(result.covariance))[full], rtol=0.064)
 
