@@ -112,6 +112,9 @@ def test_bottom_line():
     # a covariance that leaves out the anticorrelations and is too small claims more than the data can say
     claimed = bottom_line_test(data, response @ model, covariance, inverse @ data, model, covariance)
     assert not claimed["passed"]
+    # an estimate from 8 replicas: factor (8 - 2 - 2) / (8 - 1)
+    scaled = bottom_line_test(data, response @ model, covariance, inverse @ data, model, covariance, replicas=8)
+    assert scaled["particle"]["value"] == pytest.approx(4 / 7 * claimed["particle"]["value"])
 
 
 def test_covariance_of_replicas():

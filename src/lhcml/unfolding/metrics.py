@@ -132,6 +132,7 @@ def bottom_line_test(
     unfolded: ArrayLike,
     model: ArrayLike,
     unfolded_covariance: ArrayLike,
+    replicas: int | None = None,
 ) -> dict[str, Any]:
     """Compare what the data say of a model before and after unfolding.
 
@@ -149,6 +150,8 @@ def bottom_line_test(
         Unfolded data and the model at particle level.
     unfolded_covariance : array_like of shape (K, K)
         The covariance of `measured`, carried through the unfolding.
+    replicas : int, optional
+        Number of replicas that `unfolded_covariance` was estimated from, if it was; see `chi_square`.
 
     Returns
     -------
@@ -156,7 +159,7 @@ def bottom_line_test(
         "detector" and "particle" (value, degrees, p_value), "passed" (particle <= detector, to 1e-6).
     """
     before = chi_square(measured, folded_model, measured_covariance)
-    after = chi_square(unfolded, model, unfolded_covariance)
+    after = chi_square(unfolded, model, unfolded_covariance, replicas)
     return {
         "detector": asdict(before),
         "particle": asdict(after),
