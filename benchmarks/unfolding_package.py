@@ -1,7 +1,7 @@
 """Unfold the Gaussian toy with the Python package `omnifold`, on the events of `unfolding_gaussian_toy.py`.
 
-Needs an environment of its own, as the package brings TensorFlow (2.15: with Keras 3 of later versions the second
-iteration of 0.1.36 fails, "Could not locate function 'weighted_binary_crossentropy'"):
+Needs an environment of its own, as the package brings TensorFlow (2.15: with Keras 3 of later versions 0.1.36 fails
+at its first step, "Could not locate function 'weighted_binary_crossentropy'"):
 
     uv venv omnifold --python 3.11
     uv pip install --python omnifold omnifold==0.1.36 tensorflow==2.15.1 numpy==1.26.4

@@ -17,7 +17,6 @@ from lhcml.unfolding.binned import (
     fill_response,
     find_bins,
     response_cells,
-    stack_responses,
     unfold_bayes,
     unfold_inversion,
 )
@@ -238,8 +237,10 @@ def test_weights_of_any_sign():
 def test_replicas_are_unfolded_one_by_one():
     responses = [simulate(seed, 5000, losses=True)[0] for seed in (31, 32)]
     data = np.stack([simulate(seed, 5000, 0.2, 0.8, losses=True)[0].folded for seed in (33, 34)])
-    together = unfold_bayes(data, stack_responses(responses), 4)
-    inverted = unfold_inversion(data, stack_responses(responses), 2.0).unfolded
+    parts = ("migration", "missed", "fakes", "background")
+    stacked = Response(*(np.stack([getattr(each, part) for each in responses]) for part in parts))
+    together = unfold_bayes(data, stacked, 4)
+    inverted = unfold_inversion(data, stacked, 2.0).unfolded
     for row, response in enumerate(responses):
         np.testing.assert_allclose(together[row], unfold_bayes(data[row], response, 4))
         # rounding of the pseudo-inverse, in units of events

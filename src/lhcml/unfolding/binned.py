@@ -104,16 +104,6 @@ def fill_response(cells: Bins, weights: ArrayLike, bins: int) -> Response:
     return Response(migration.reshape(*migration.shape[:-1], bins, bins), missed, fakes, background)
 
 
-def stack_responses(responses: list[Response]) -> Response:
-    """Return one response with the replicas along the first axis."""
-    return Response(
-        np.stack([each.migration for each in responses]),
-        np.stack([each.missed for each in responses]),
-        np.stack([each.fakes for each in responses]),
-        np.stack([each.background for each in responses]),
-    )
-
-
 def unfold_bayes(data: ArrayLike, response: Response, iterations: int) -> Array:
     """Unfold by D'Agostini's iteration, from the simulated spectrum as the prior.
 
