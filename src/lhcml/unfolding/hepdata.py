@@ -22,7 +22,7 @@ LICENCE = {
     "description": "public domain, as HEPData's own default",
 }  # fmt: skip
 LABELS = {"statistical_data": "stat, data", "statistical_simulation": "stat, simulation", "ensemble": "training"}
-DIGITS = 6
+DIGITS = 8
 
 
 def rounded(values: Any) -> list[float]:
@@ -33,16 +33,27 @@ def rounded(values: Any) -> list[float]:
 def bins(edges: NDArray[np.float64], name: str, unit: str) -> dict[str, Any]:
     """Return the independent variable of binned values; `edges` of shape (K, 2)."""
     header = {"name": name} | ({"units": unit} if unit else {})
-    return {"header": header, "values": [{"low": float(low), "high": float(high)} for low, high in edges]}
+    return {
+        "header": header,
+        "values": [{"low": low, "high": high} for low, high in zip(*map(rounded, edges.T), strict=True)],
+    }
 
 
-def quantity(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, str, float]:
-    """Return name, unit and factor of the differential quantity: cross section in pb if the luminosity is known."""
+def quantity(
+    manifest: Mapping[str, Any], entry: Mapping[str, Any], result: Spectrum
+) -> tuple[str, str, NDArray[np.float64]]:
+    """Return name, unit and, for each bin, factor of the differential quantity.
+
+    A cross section in pb if the luminosity is known, else events; a density stays one.
+    """
     per = f"/{entry['unit']}" if entry["unit"] else ""
     factor = manifest["weights"]["factor_to_pb"]
+    widths = np.diff(result.edges)
+    if result.density:
+        return "(1/sigma) d(sigma)/dx", f"1{per}", np.ones_like(widths)
     if factor is None:
-        return "dN/dx", f"events{per}", 1.0
-    return "d(sigma)/dx", f"pb{per}", factor
+        return "dN/dx", f"events{per}", 1 / widths
+    return "d(sigma)/dx", f"pb{per}", factor / widths
 
 
 def spectrum_table(manifest: Mapping[str, Any], name: str, result: Spectrum) -> dict[str, Any]:
@@ -52,8 +63,7 @@ def spectrum_table(manifest: Mapping[str, Any], name: str, result: Spectrum) -> 
     its change as `plus` and 0 as `minus`.
     """
     entry = manifest["observables"][name]
-    title, unit, factor = quantity(manifest, entry)
-    scale = factor / np.diff(result.edges)
+    title, unit, scale = quantity(manifest, entry, result)
     errors: list[list[dict[str, Any]]] = [[] for _ in result.nominal]
     for source in result.covariances:
         label = LABELS.get(source, f"sys, {source}")
@@ -86,8 +96,7 @@ def spectrum_table(manifest: Mapping[str, Any], name: str, result: Spectrum) -> 
 def covariance_table(manifest: Mapping[str, Any], name: str, result: Spectrum) -> dict[str, Any]:
     """Return the table of covariances: total, and each source of which the spectrum's table tells no signs."""
     entry = manifest["observables"][name]
-    title, unit, factor = quantity(manifest, entry)
-    scale = factor / np.diff(result.edges)
+    title, unit, scale = quantity(manifest, entry, result)
     pairs = np.stack([result.edges[:-1], result.edges[1:]], axis=1)
     count = len(scale)
     matrices = {"total": result.covariance}
@@ -126,7 +135,7 @@ def write_submission(folder: Path, manifest: Mapping[str, Any], results: Mapping
     manifest : mapping
         Manifest of the data set.
     results : mapping of str to Spectrum
-        Spectra in events, by observable (an entry of the manifest).
+        Spectra by observable (an entry of the manifest).
     """
     shutil.rmtree(folder, ignore_errors=True)
     comment = (

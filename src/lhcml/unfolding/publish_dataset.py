@@ -128,7 +128,11 @@ def write_events(path: Path, simulation: Path, weights: Sequence[Path], observab
                     part = part.append_column(name, table[name].cast(pyarrow.float64()))
             for name in part.column_names:
                 require_finite(f"column {name}", ak.from_arrow(part[name]), f"{simulation} or {weights[0].parent}")
-            writer = writer or pyarrow.parquet.ParquetWriter(temporary, part.schema, compression="zstd")
+            # floats without dictionaries and with their bytes sorted: a quarter smaller
+            floats = [field.name for field in part.schema if pyarrow.types.is_floating(field.type)]
+            writer = writer or pyarrow.parquet.ParquetWriter(
+                temporary, part.schema, compression="zstd", use_dictionary=False, use_byte_stream_split=floats
+            )
             writer.write_table(part, row_group_size=PART_ROWS)
             progress.add(part.num_rows)
         if writer is not None:

@@ -60,6 +60,8 @@ class Spectrum:
         Nominal sum of weights outside the edges, in events also for a density.
     effective_events : array, shape (K,)
         (sum w)^2 / sum w^2 of the nominal weights: simulated events that carry a bin. 0 for an empty bin.
+    density : bool
+        Whether the spectrum is normalised to unit area in range.
     """
 
     edges: Array
@@ -70,6 +72,7 @@ class Spectrum:
     underflow: float
     overflow: float
     effective_events: Array
+    density: bool
 
     @property
     def covariance(self) -> Array:
@@ -215,5 +218,5 @@ def make_spectrum(
             covariances[source] = np.outer(shift, shift)
     return Spectrum(
         edges, nominal, inside[GENERATOR], covariances, shifts, float(sums[NOMINAL][0]), float(sums[NOMINAL][-1]),
-        effective,
+        effective, density,
     )  # fmt: skip
