@@ -29,7 +29,8 @@ def histogram(folder, out, *options):
 def test_ratio_with_a_cut_in_every_format(folder, tmp_path, capsys):
     result = histogram(
         folder, tmp_path, "--observable", "jet_mass / jet_pt", "--edges", "0", "0.06", "0.2", "0.4",
-        "--cut", "jet_pt > 120", "--csv", str(tmp_path / "out.csv"), "--plot", str(tmp_path / "out.png"), "--hepdata", str(tmp_path / "hepdata"),
+        "--cut", "jet_pt > 120", "--csv", str(tmp_path / "out.csv"),
+        "--plot", str(tmp_path / "out.png"), "--hepdata", str(tmp_path / "hepdata"),
         "--name", "ratio", "--label", "m / pt",
     )  # fmt: skip
     keep = np.array(PT) > 120

@@ -6,6 +6,7 @@ import yaml
 from unfolded_toy import EDGES, publish_toy
 
 from lhcml.unfolding.dataset import read_dataset, spectrum
+from lhcml.unfolding.hepdata import write_submission
 
 pytest.importorskip("h5py")
 
@@ -56,9 +57,26 @@ def test_covariance_is_that_of_the_data_set(folder):
     assert [cell["low"] for cell in second[:4]] == [0.0, 10.0, 20.0, 0.0]
 
 
-# the validator uses a class that jsonschema will remove, and leaves files open
-@pytest.mark.filterwarnings("ignore")
-def test_hepdata_validator_accepts_it(folder):
+def test_empty_bins_have_no_errors(folder, tmp_path):
+    write_with_empty_bin(folder, tmp_path / "hepdata")
+    empty, full = read(tmp_path, "jet_mass.yaml")["dependent_variables"][0]["values"]
+    assert empty == {"value": 0.0}
+    assert len(full["errors"]) == 5
+
+
+def write_with_empty_bin(folder, out):
+    dataset = read_dataset(folder)
+    result = spectrum(dataset, dataset.column("jet_mass"), [-10, 0, 10])
+    write_submission(out, dataset.manifest, {"jet_mass": result})
+
+
+# it uses a class that jsonschema will remove, and leaves files open
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_hepdata_validator_accepts_it(folder, tmp_path):
     module = pytest.importorskip("hepdata_validator.full_submission_validator")
-    validator = module.FullSubmissionValidator(schema_version="1.1.1")
-    assert validator.validate(directory=str(folder / "hepdata")), validator.get_messages()
+    write_with_empty_bin(folder, tmp_path)
+    for path in (folder / "hepdata", tmp_path):
+        validator = module.FullSubmissionValidator(schema_version="1.1.1")
+        assert validator.validate(directory=str(path)), validator.get_messages()

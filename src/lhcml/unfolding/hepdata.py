@@ -76,9 +76,10 @@ def spectrum_table(manifest: Mapping[str, Any], name: str, result: Spectrum) -> 
         else:
             for bin_errors, value in zip(errors, rounded(scale * result.uncertainty_of(source)), strict=True):
                 bin_errors.append({"symerror": value, "label": label})
-    values = [
-        {"value": value, "errors": error} for value, error in zip(rounded(scale * result.nominal), errors, strict=True)
-    ]
+    values: list[dict[str, Any]] = [{"value": value} for value in rounded(scale * result.nominal)]
+    for point, bin_errors, spread in zip(values, errors, result.uncertainty, strict=True):
+        # HEPData refuses errors that are all 0: those of a bin without events
+        point |= {"errors": bin_errors} if spread > 0 else {}
     qualifiers = [{"name": "METHOD", "value": manifest["method"]["label"]}]
     qualifiers += [{"name": "PHASE SPACE", "value": cut["words"]} for cut in manifest["fiducial"]]
     pairs = np.stack([result.edges[:-1], result.edges[1:]], axis=1)
