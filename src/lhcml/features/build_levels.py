@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     write_parquet_parts(arguments.output, counted())
     log.info("%(events)d events: %(reco)d pass the detector level, %(gen)d the particle level, %(both)d both", counts)
+    if counts["events"] and counts["reco"] == counts["events"] and not arguments.config["data"]:
+        log.warning("no event fails the detector level: was the skim made with `selection.keep.events: all`?")
 
 
 if __name__ == "__main__":
