@@ -6,7 +6,6 @@ it leaves an archive with the time of writing in the working folder.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,6 @@ from numpy.typing import NDArray
 from lhcml.common.files import write_text
 from lhcml.unfolding.uncertainties import Spectrum
 
-LICENCE = {
-    "name": "CC0", "url": "https://creativecommons.org/publicdomain/zero/1.0/",
-    "description": "public domain, as HEPData's own default",
-}  # fmt: skip
 LABELS = {"statistical_data": "stat, data", "statistical_simulation": "stat, simulation", "ensemble": "training"}
 DIGITS = 8
 
@@ -127,7 +122,7 @@ def dump(*documents: Any) -> str:
 
 
 def write_submission(folder: Path, manifest: Mapping[str, Any], results: Mapping[str, Spectrum]) -> None:
-    """Write submission.yaml and two tables an observable; files of an earlier submission in the folder are removed.
+    """Write submission.yaml and two tables an observable. Other files of the folder are left alone.
 
     Parameters
     ----------
@@ -138,15 +133,14 @@ def write_submission(folder: Path, manifest: Mapping[str, Any], results: Mapping
     results : mapping of str to Spectrum
         Spectra by observable (an entry of the manifest).
     """
-    shutil.rmtree(folder, ignore_errors=True)
     comment = (
         f"{manifest['title']}. Channel {manifest['channel']}, {manifest['label']}, unfolded with "
         f"{manifest['method']['label']} from {manifest['data']['kind']}. Projections of an unbinned data set, which "
         "gives any other observable too."
     )
     documents: list[dict[str, Any]] = [{"comment": comment}]
-    keywords = [{"name": "phrases", "values": ["Unfolding", "Unbinned"]}]
     for name, result in results.items():
+        keywords = [{"name": "phrases", "values": ["Unfolding", "Unbinned", name]}]
         meaning = manifest["observables"][name]["definition"]
         about = f"Differential in {meaning}. Systematic errors are signed changes, correlated over bins."
         tables = {
@@ -161,9 +155,7 @@ def write_submission(folder: Path, manifest: Mapping[str, Any], results: Mapping
             write_text(folder / file, dump(table))
             documents.append(
                 {
-                    "name": title[:64], "location": "", "description": description,
-                    "keywords": [*keywords, {"name": "observables", "values": [name]}], "data_file": file,
-                    "data_license": LICENCE,
+                    "name": title[:64], "description": description, "keywords": keywords, "data_file": file,
                 }
             )  # fmt: skip
     write_text(folder / "submission.yaml", dump(*documents))
