@@ -227,6 +227,24 @@ def test_collision_data_have_no_particle_level(build, events):
     assert not [name for name in made.fields if "gen" in name]
 
 
+def test_large_radius_jets_with_puppi_weights(build, events):
+    small = build(two_levels(*events))
+    renamed = {"GenJet_": "GenJetAK8_", "GenJetCands_": "GenFatJetCands_"}
+    renamed |= {"Jet_": "FatJet_", "JetPFCands_": "FatJetPFCands_"}
+    columns = {}
+    for name, values in two_levels(*events).items():
+        prefix = next((old for old in renamed if name.startswith(old)), "")
+        columns[renamed.get(prefix, "") + name.removeprefix(prefix)] = values
+    # every second candidate of the detector level is pile-up
+    columns["PFCands_puppiWeight"] = [[float(i % 2) for i in range(len(pt))] for pt in columns["PFCands_pt"]]
+    large = build(columns, jet="FatJet", radius=0.8, puppi_jets=["FatJet"])
+    assert large.gen_jet_multiplicity.to_list() == small.gen_jet_multiplicity.to_list()
+    # halves of numbers of single precision
+    assert large.gen_jet_tau1.to_list() == pytest.approx((small.gen_jet_tau1 / 2).to_list(), rel=1e-6)
+    whole, half = (ak.to_numpy(made.reco_jet_multiplicity) for made in (small, large))
+    assert (np.abs(half - whole / 2) <= 0.5).all()
+
+
 def test_steps_give_the_same(tmp_path, events):
     path = write_skim(tmp_path / "skim.root", two_levels(*events))
     [whole] = levels.read_levels(path, "nominal", LEVELS, 10)
