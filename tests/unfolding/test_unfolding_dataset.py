@@ -120,6 +120,13 @@ def test_manifest_round_trip(folder):
     assert "date" not in json.dumps(manifest)
 
 
+def test_iterations_are_those_that_the_nominal_unfolding_took(tmp_path):
+    diagnostics = tmp_path / "diagnostics.json"
+    diagnostics.write_text(json.dumps({"runs": [{"iterations": [{}, {}]}]}))
+    folder = publish_toy(tmp_path, diagnostics=diagnostics)
+    assert read_dataset(folder).manifest["method"]["iterations"] == 2
+
+
 def test_publishing_twice_gives_the_same_bytes(folder, tmp_path):
     again = publish_toy(tmp_path)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):

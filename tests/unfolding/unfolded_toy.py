@@ -64,9 +64,10 @@ def write_inputs(folder: Path, weights: dict[str, dict[str, list[float]]] = WEIG
             "--weights", *(str(folder / f"{group}.parquet") for group in weights)]  # fmt: skip
 
 
-def publish_toy(folder: Path, config: dict[str, Any] = CONFIG, **options: Any) -> Path:
+def publish_toy(folder: Path, config: dict[str, Any] = CONFIG, diagnostics: Path | None = None, **options: Any) -> Path:
     """Publish the toy data set and return its folder."""
     inputs, out = write_inputs(folder, **options), folder / "dataset"
+    inputs += ["--diagnostics", str(diagnostics)] if diagnostics else []
     publish([*inputs, "--config", json.dumps(config), "--parquet", str(out / "events.parquet"), "--hdf5",
              str(out / "events.h5"), "--manifest", str(out / "manifest.json"), "--readme", str(out / "README.md"),
              "--hepdata", str(out / "hepdata")])  # fmt: skip

@@ -5,7 +5,6 @@ configuration, optional unless marked with *:
 
   title*, channel*, label      what the manifest shows; label is the energy or era
   method*, settings*           name and block of the method; `family`, `label`, `iterations` in it
-  iterations                   number of iterations used, if it is not that of the settings
   averaged                     members of the ensemble averaged in the nominal weight; default: all, if the nominal
                                weight is their mean, else 1
   observables, fiducial, selection, systematics
@@ -101,6 +100,8 @@ def write_events(path: Path, simulation: Path, weights: Sequence[Path], observab
     import pyarrow.parquet
 
     columns = {path: [name for name in parquet_columns(path) if name.startswith("weight_")] for path in weights}
+    # a group without variations is a file without columns
+    columns = {path: found for path, found in columns.items() if found}
     names = [name for found in columns.values() for name in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"weight columns {', '.join(twice)} are in two files", "give each file of weights once")
@@ -112,7 +113,7 @@ def write_events(path: Path, simulation: Path, weights: Sequence[Path], observab
     rows = level.to_numpy().sum()
     if rows == 0:
         raise UserError(f"no event of {simulation} passes the fiducial cuts", "make more events or loosen `fiducial`")
-    for file in weights:
+    for file in columns:
         found = pyarrow.parquet.read_metadata(file).num_rows
         if found != rows:
             raise UserError(f"{file} has {found} rows for {rows} events that pass at particle level", DATASETS_FIX)
@@ -206,7 +207,7 @@ def count_averaged(dataset: Dataset, members: Sequence[str]) -> int:
 
 
 def build_manifest(
-    config: Mapping[str, Any], normalisation: Mapping[str, Any], events: Path, rows: int
+    config: Mapping[str, Any], normalisation: Mapping[str, Any], events: Path, rows: int, iterations: int | None
 ) -> dict[str, Any]:
     """Return the manifest without checksums, from configuration, normalisation and the events written.
 
@@ -220,6 +221,8 @@ def build_manifest(
         Parquet file of the data set.
     rows : int
         Number of its events.
+    iterations : int or None
+        Iterations that the nominal unfolding took.
     """
     settings, configured = config["settings"], config.get("observables", {})
     columns = parquet_columns(events)
@@ -236,7 +239,7 @@ def build_manifest(
         "method": {
             "name": config["method"], "family": settings.get("family", config["method"]),
             "label": settings.get("label", config["method"]),
-            "iterations": config.get("iterations", settings.get("iterations")), "settings": settings,
+            "iterations": iterations, "settings": settings,
         },
         "events": {"rows": rows, "meaning": ROWS, "files": {}},
         "weights": {
@@ -279,6 +282,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--simulation", required=True, type=Path, help="simulation.parquet of collect_events")
     parser.add_argument("--weights", required=True, type=Path, nargs="+", help="files of weights of unfold_events")
     parser.add_argument("--normalisation", required=True, type=Path, help="normalisation.json of collect_events")
+    parser.add_argument("--diagnostics", type=Path, help="diagnostics of the nominal group: its number of iterations")
     parser.add_argument("--config", required=True, type=json_argument, help="JSON, see above")
     parser.add_argument("--parquet", required=True, type=Path, help=f"{EVENTS} to write")
     parser.add_argument("--hdf5", required=True, type=Path, help="events.h5 to write, in the same folder")
@@ -294,7 +298,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     observables = choose_columns(args.simulation, args.config.get("constituents", False))
     rows = write_events(args.parquet, args.simulation, args.weights, observables)
-    manifest = build_manifest(args.config, read_json(args.normalisation), args.parquet, rows)
+    iterations = args.config["settings"].get("iterations")
+    if args.diagnostics:
+        iterations = len(read_json(args.diagnostics)["runs"][0]["iterations"])
+    manifest = build_manifest(args.config, read_json(args.normalisation), args.parquet, rows, iterations)
     dataset = Dataset(args.parquet, manifest)
     log.info("writing %s", args.hdf5)
     write_hdf5(args.hdf5, dataset)
