@@ -143,7 +143,7 @@ def test_small_parts_give_the_same_events(folder, tmp_path, monkeypatch):
 def test_example_of_the_manifest_runs_alone_and_agrees(folder):
     # a fresh interpreter without this package on its path, as a reader of the data set has it
     example = json.loads((folder / "manifest.json").read_text())["example"]
-    assert len(example.splitlines()) <= 12
+    assert len(example.splitlines()) <= 13
     code = "import numpy as np; np.set_printoptions(precision=17)\n" + example
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, check=True, capture_output=True, text=True)
     printed = np.array([float(word) for word in done.stdout.replace("[", " ").replace("]", " ").split()])

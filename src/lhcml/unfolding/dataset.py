@@ -77,12 +77,8 @@ class Dataset:
         UserError
             If there is no such column (near names are told), or it holds NaN or infinity.
         """
-        import awkward as ak
-
         require_known(f"columns of {self.events}", [name], parquet_columns(self.events))
-        values = ak.from_parquet(self.events, columns=[name])[name]
-        if values.ndim == 1:
-            values = ak.to_numpy(values, allow_missing=False)
+        values = read_column(self.events, name)
         require_finite(f"column {name}", values, str(self.events))
         return values
 
@@ -98,6 +94,18 @@ def recipe_columns(recipe: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for part in recipe.values():
         names += [*part.get("columns", []), *(part[key] for key in ("up", "down", "column") if key in part)]
     return list(dict.fromkeys(names))
+
+
+def read_column(path: Path, name: str) -> Any:
+    """Return a column of a Parquet file: a NumPy array, or an awkward array of lists."""
+    import awkward as ak
+    import pyarrow
+    import pyarrow.parquet
+
+    # with threads, Arrow now and then aborts when the interpreter ends (github.com/apache/arrow/issues/34314)
+    column = pyarrow.parquet.ParquetFile(path).read([name], use_threads=False)[name]
+    nested = pyarrow.types.is_list(column.type) or pyarrow.types.is_large_list(column.type)
+    return ak.from_arrow(column) if nested else column.to_numpy()
 
 
 def file_sha256(path: Path) -> str:

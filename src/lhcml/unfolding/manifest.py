@@ -26,8 +26,9 @@ WEIGHTS = (
 )
 # needs nothing but PyArrow and NumPy; run in the folder of the data set
 EXAMPLE = """\
-import json, numpy as np, pyarrow.parquet as pq
-read = lambda name: pq.read_table("events.parquet", columns=[name])[name].to_numpy()
+import json, numpy as np, pyarrow.parquet
+events = pyarrow.parquet.ParquetFile("events.parquet")
+read = lambda name: events.read([name], use_threads=False)[name].to_numpy()
 values, edges, covariance = {values}, np.linspace({low:g}, {high:g}, 21), np.zeros((20, 20))
 fill = lambda name: np.histogram(values, edges, weights=read(name))[0]
 for part in json.load(open("manifest.json"))["uncertainties"].values():

@@ -29,7 +29,7 @@ import numpy as np
 from lhcml.common.cli import Progress, git_hash, json_argument, make_parser, package_version, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import parquet_columns, read_json, require_finite, write_atomic, write_json, write_text
-from lhcml.unfolding.dataset import EVENTS, MANIFEST, Dataset, file_sha256, spectra
+from lhcml.unfolding.dataset import EVENTS, MANIFEST, Dataset, file_sha256, read_column, spectra
 from lhcml.unfolding.definitions import describe_cuts, describe_observable
 from lhcml.unfolding.hepdata import write_submission
 from lhcml.unfolding.manifest import (
@@ -58,7 +58,7 @@ def read_parts(path: Path, columns: Sequence[str], where: str | None = None) -> 
 
     held = None
     wanted = list(dict.fromkeys([*columns, *([where] if where else [])]))
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=PART_ROWS, columns=wanted):
+    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(PART_ROWS, columns=wanted, use_threads=False):
         table = pyarrow.Table.from_batches([batch])
         table = (table.filter(table[where]) if where else table).select(columns)
         held = table if held is None else pyarrow.concat_tables([held, table])
@@ -109,8 +109,7 @@ def write_events(path: Path, simulation: Path, weights: Sequence[Path], observab
         raise UserError(
             f"no column {NOMINAL} in {', '.join(map(str, weights))}", "give the file of nominal weights too"
         )
-    level = pyarrow.parquet.read_table(simulation, columns=["pass_gen"])["pass_gen"]
-    rows = level.to_numpy().sum()
+    rows = read_column(simulation, "pass_gen").sum()
     if rows == 0:
         raise UserError(f"no event of {simulation} passes the fiducial cuts", "make more events or loosen `fiducial`")
     for file in columns:

@@ -14,6 +14,7 @@ from typing import Any
 from lhcml.common.cli import Progress, json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import parquet_columns, read_parquet, require_finite, write_json
+from lhcml.unfolding.dataset import read_column
 from lhcml.unfolding.definitions import bin_edges
 from lhcml.unfolding.uncertainties import NOMINAL, Array, Binning, fill, make_binning
 
@@ -63,8 +64,6 @@ def fill_observables(weights: Sequence[Path], binnings: Mapping[str, Binning]) -
         If a file has not a row for each event of particle level, a weight is NaN or infinite, an observable has a
         weight twice or no nominal weight.
     """
-    import pyarrow.parquet
-
     rows = len(next(iter(binnings.values())).index)
     columns = find_columns(weights, list(binnings))
     progress = Progress(len(columns), "weights")
@@ -72,7 +71,7 @@ def fill_observables(weights: Sequence[Path], binnings: Mapping[str, Binning]) -
     for weight, places in columns.items():
         for path, column, owners in places:
             # not with awkward, which takes a dot in a name for a nested record
-            values = pyarrow.parquet.read_table(path, columns=[column])[column].to_numpy().astype(float)
+            values = read_column(path, column).astype(float)
             if len(values) != rows:
                 raise UserError(
                     f"{path} has {len(values)} rows for {rows} events that pass at particle level",
