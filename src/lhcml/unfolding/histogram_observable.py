@@ -66,9 +66,9 @@ def tabulate(result: Spectrum) -> dict[str, list[float]]:
 def format_table(result: Spectrum) -> str:
     """Return the spectrum as text: value and uncertainties, these in percent."""
     sources = list(result.covariances)
-    lines = [
-        "  ".join(f"{name:>12}" for name in ("low", "high", "value", "total %", *(f"{s[:10]} %" for s in sources)))
-    ]
+    short = [source.replace("statistical_", "stat ").replace("simulation", "sim")[:10] for source in sources]
+    header = ("low", "high", "value", "total %", *(f"{name} %" for name in short))
+    lines = ["  ".join(f"{name:>12}" for name in header)]
     for number, value in enumerate(result.nominal):
         spreads = [result.uncertainty, *(result.uncertainty_of(source) for source in sources)]
         percent = [f"{100 * spread[number] / abs(value):>12.2f}" if value else f"{'-':>12}" for spread in spreads]

@@ -87,7 +87,10 @@ Commit {git}, seed {seed}, {versions}.
 
 def with_uncertainty(measured: Mapping[str, Any], unit: str) -> str:
     """Return a measured number as text: value, total uncertainty, uncertainties by source."""
-    parts = ", ".join(f"{name} {value:.2g}" for name, value in measured["uncertainties"].items())
+    # what is left of sources that change no rate is rounding
+    least = 1e-9 * abs(measured["value"])
+    sizes = {name: value if value > least else 0 for name, value in measured["uncertainties"].items()}
+    parts = ", ".join(f"{name} {value:.2g}" for name, value in sizes.items())
     return f"{measured['value']:.6g} +- {measured['uncertainty']:.2g} {unit}" + (f" ({parts})" if parts else "")
 
 
