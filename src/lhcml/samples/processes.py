@@ -91,8 +91,13 @@ PROCESSES: dict[str, Process] = {
     "zjets": Process((*_ZJETS, "Tune:pp = 26")),
     # the opposite variation of the same tune
     "zjets_tune25": Process((*_ZJETS, "Tune:pp = 25"), variations=False),
-    # another tune altogether, about as far from tune 26 as Herwig is (docs/samples.md)
+    # another tune of the same shower
     "zjets_monash": Process((*_ZJETS, "Tune:pp = 14"), variations=False),
+    # softer fragmentation and twice the transverse momentum of hadrons: about as far from tune 26 as Herwig is, as
+    # docs/samples.md measures
+    "zjets_hadronisation": Process(
+        (*_ZJETS, "Tune:pp = 26", "StringZ:aLund = 2.0", "StringPT:sigma = 0.72"), variations=False
+    ),
     "zjets_mumu": Process((*_ZJETS_MUMU, "Tune:pp = 26")),
     "zjets_mumu_tune25": Process((*_ZJETS_MUMU, "Tune:pp = 25"), variations=False),
     # another shower: twenty times slower
