@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import yaml
-from unfolded_toy import MASS, PT, WEIGHTS, publish_toy
+from unfolded_toy import CONFIG, MASS, PT, WEIGHTS, publish_toy
 
 from lhcml.common.errors import UserError
 from lhcml.unfolding.histogram_observable import main
@@ -72,6 +72,15 @@ def test_default_bins_hold_the_weights_in_range(folder, tmp_path):
     assert sum(result["nominal"]) + result["underflow"] + result["overflow"] == 6.5
     assert result["underflow"] == 1
     assert result["name"] == "jet_mass"
+
+
+def test_data_set_without_uncertainties_and_empty_bins_are_drawn(tmp_path):
+    bare = publish_toy(tmp_path, CONFIG | {"systematics": {}, "label": ""}, weights={"nominal": WEIGHTS["nominal"]})
+    result = histogram(bare, tmp_path, "--observable", "jet_mass", "--bins", "4", "-10", "30",
+                       "--plot", str(tmp_path / "out.png"))  # fmt: skip
+    assert result["nominal"] == [0, 2, 0.5, 3]
+    assert result["uncertainty"] == [0] * 4
+    assert result["covariance_rank"] == 0
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def write_submission(folder: Path, manifest: Mapping[str, Any], results: Mapping
         Spectra by observable (an entry of the manifest).
     """
     comment = (
-        f"{manifest['title']}. Channel {manifest['channel']}, {manifest['label']}, unfolded with "
+        f"{manifest['title']}. Channel {manifest['channel']} {manifest['label']}, unfolded with "
         f"{manifest['method']['label']} from {manifest['data']['kind']}. Projections of an unbinned data set, which "
         "gives any other observable too."
     )

@@ -88,18 +88,21 @@ def draw_ratio(axes: Axes, result: Spectrum) -> None:
 
 def draw_sources(axes: Axes, result: Spectrum) -> None:
     """Draw the relative uncertainty from each source and in all."""
+    axes.set_ylabel("Uncertainty [%]")
+    total = 100 * np.abs(relative(result.uncertainty, result))
+    known = total[np.isfinite(total) & (total > 0)]
+    if not known.size:
+        axes.text(0.5, 0.5, "no uncertainties", transform=axes.transAxes, ha="center", va="center")
+        return
     for number, source in enumerate(result.covariances):
         values = 100 * np.abs(relative(result.uncertainty_of(source), result))
         axes.stairs(values, result.edges, baseline=None, color=COLOURS[number % len(COLOURS)],
                     linestyle="-" if number < len(COLOURS) else "--", label=NAMES.get(source, source))  # fmt: skip
-    total = 100 * np.abs(relative(result.uncertainty, result))
     axes.stairs(total, result.edges, baseline=None, color="black", linewidth=2, label="Total")
-    most = total[np.isfinite(total)]
     # sources differ by orders of magnitude, and the legend takes the upper half
-    high = float(np.quantile(most, 0.9)) if most.size else 1.0
+    high = float(np.quantile(known, 0.9))
     axes.set_yscale("log")
     axes.set_ylim(0.01 * high, 60 * high)
-    axes.set_ylabel("Uncertainty [%]")
     axes.legend(loc="upper center", fontsize=9, ncols=3, handlelength=1.2, columnspacing=1.0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 TEXT = """\
 # {title}
 
-Channel {channel}, {label}. Unfolded with {method} from {kind}.
+Channel {channel}. Unfolded with {method} from {kind}.
 
 | file | content |
 |---|---|
@@ -143,8 +143,7 @@ def make_readme(manifest: Mapping[str, Any]) -> str:
     fields = ("label", "unit", "definition", "source")
     return TEXT.format(
         title=manifest["title"],
-        channel=manifest["channel"],
-        label=manifest["label"],
+        channel=", ".join(filter(None, (manifest["channel"], manifest["label"]))),
         method=f"{method['label']}{iterations}",
         kind=manifest["data"]["kind"],
         rows=manifest["events"]["rows"],
