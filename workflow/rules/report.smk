@@ -13,7 +13,9 @@ if config["taggers"]["models"]:
         if channel == config["taggers"]["channel"]
     ]
 # What the report shows, apart from its own tables
-RESULT_TARGETS = SAMPLES_TARGETS + SKIM_TARGETS + FEATURES_TARGETS + TAGGERS_TARGETS + INFERENCE_TARGETS
+RESULT_TARGETS = (
+    SAMPLES_TARGETS + SKIM_TARGETS + FEATURES_TARGETS + TAGGERS_TARGETS + UNFOLDING_TARGETS + INFERENCE_TARGETS
+)
 REPORT_TABLES = [
     "results/report/summary.txt",
     "results/report/benchmarks.csv",

@@ -13,7 +13,7 @@ from lhcml.common.errors import UserError
 
 # Values of `family` of a tagger that are no network: they have other keys
 NOT_NETWORKS = ("bdt", "ensemble", "external", "onnx")
-STAGES = ("samples", "skim", "features", "taggers", "inference", "report")
+STAGES = ("samples", "skim", "features", "taggers", "unfolding", "inference", "report")
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
@@ -42,7 +42,16 @@ def load_schema(folder: Path) -> dict[str, Any]:
 
 
 def fill_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Return a copy of a configuration value in which absent keys have the schema's defaults."""
+    """Return a copy of a configuration value in which absent keys have the schema's defaults.
+
+    Of alternatives (`oneOf`), those of the one that the value is of.
+    """
+    import jsonschema
+
+    for alternative in schema.get("oneOf", []):
+        if jsonschema.Draft202012Validator(alternative).is_valid(value):
+            value = fill_defaults(value, alternative)
+            break
     if isinstance(value, Mapping):
         properties = schema.get("properties", {})
         filled = {key: copy.deepcopy(item) for key, item in value.items()}
@@ -158,6 +167,7 @@ def check_references(config: Mapping[str, Any]) -> None:
         require_known("taggers.learning_curve.taggers", curve["taggers"], list(taggers["models"]))
         tested = taggers["robustness"].get("taggers", [])
         require_known("taggers.robustness.taggers", tested, list(taggers["models"]))
+    check_unfolding(config)
     for name, measurement in config["inference"]["measurements"].items():
         key = f"inference.measurements.{name}"
         if "workspace" in measurement:
@@ -243,6 +253,52 @@ def check_levels(channel: str, levels: Mapping[str, Any], block: Mapping[str, An
                 f"features.levels.{channel} needs channels.{channel}.{key}: {reason}",
                 f"set it, or set features.levels.{channel} to null",
             )
+
+
+def check_unfolding(config: Mapping[str, Any]) -> None:
+    """Check the section of unfolding.
+
+    Raises
+    ------
+    UserError
+        If it names a channel, dataset, shift, observable or method that is not defined.
+    """
+    block = config["unfolding"]
+    if not block["methods"]:
+        return
+    observables = list(block["observables"])
+    if not observables:
+        raise UserError("unfolding.observables is empty", "name at least one observable with its bins")
+    for name, method in block["methods"].items():
+        require_known(f"unfolding.methods.{name}.observables", method.get("observables", []), observables)
+        if method["family"] == "omnifold" and method["estimator"] == "trees":
+            raise UserError(
+                f"unfolding.methods.{name}: trees take no lists of constituents", "take networks, or family multifold"
+            )
+    require_known("unfolding.tests.methods", block["tests"]["methods"], list(block["methods"]))
+    if "observable" in block["tests"]:
+        require_known("unfolding.tests.observable", [block["tests"]["observable"]], observables)
+    if "tables" in block:
+        return
+    channel = block["channel"]
+    require_known("unfolding.channel", [channel], list(config["channels"]))
+    require_known("unfolding.channel", [channel], list(config["features"]["levels"]))
+    datasets = config["channels"][channel]["datasets"]
+    for role in ("simulation", "data", "background"):
+        require_known(f"unfolding.{role}", block[role], list(datasets))
+    shifts = config["channels"][channel]["selection"].get("shifts", [])
+    for name, systematic in block["systematics"].items():
+        key = f"unfolding.systematics.{name}"
+        if systematic["source"] == "prior":
+            require_known(key, [systematic["dataset"]], list(datasets))
+        else:
+            require_known(key, [systematic["up"], systematic["down"]], shifts)
+    needs = [name for name, method in block["methods"].items() if method["family"] == "omnifold"]
+    if needs and not config["features"]["levels"][channel]["constituents"]:
+        raise UserError(
+            f"unfolding.methods.{needs[0]} needs constituents, which the levels of channel {channel!r} lack",
+            f"set features.levels.{channel}.constituents to true",
+        )
 
 
 def drop_nulls(value: Any) -> Any:
