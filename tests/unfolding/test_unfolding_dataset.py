@@ -262,6 +262,21 @@ def test_schema_is_a_schema_and_closed():
         validate_manifest({}, "here")
 
 
+def test_poisson_bootstrap_gives_the_variance_of_weighted_events():
+    # an independent answer: the variance of a sum of weights of Poisson events is the sum of their squares
+    generator = np.random.default_rng(20261122)
+    events, replicas = 4000, 400
+    values, weights = generator.normal(0, 1, events), generator.normal(1, 0.5, events)
+    names = [f"weight_bootstrap_data_{number}" for number in range(replicas)]
+    columns = [(NOMINAL, weights), (GENERATOR, weights), (SQUARES, weights**2)]
+    columns += [(name, weights * generator.poisson(1, events)) for name in names]
+    sums = fill(columns, {"x": make_binning(values, [-1, 0, 1])})["x"]
+    result = make_spectrum(np.array([-1.0, 0, 1]), sums, {"data": {"kind": "replicas", "columns": names}})
+    # a variance from n replicas is known to sqrt(2 / (n - 1)) = 7 %, a correlation to 1 / sqrt(n) = 5 %: four of each
+    np.testing.assert_allclose(np.diag(result.covariance) / sums[SQUARES][1:-1], 1, atol=4 * 0.07)
+    assert abs(result.correlation[0, 1]) < 4 * 0.05
+
+
 weights_strategy = hnp.arrays(float, (7, 30), elements=st.floats(-3, 3, width=32))
 values_strategy = hnp.arrays(float, 30, elements=st.floats(-2, 4, allow_nan=False) | st.just(np.inf))
 

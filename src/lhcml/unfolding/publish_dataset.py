@@ -46,7 +46,7 @@ from lhcml.unfolding.uncertainties import GENERATOR, NOMINAL, Spectrum, make_bin
 
 KEYS = ("run", "luminosityBlock", "event")
 # rows in memory at a time, and in a row group
-PART_ROWS = 250_000
+PART_ROWS = 100_000
 PACKAGES = ("numpy", "pyarrow", "h5py", "jsonschema", "pyyaml")
 DATASETS_FIX = "give the simulation and the weights of the same run of the workflow"
 
