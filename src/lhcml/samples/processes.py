@@ -91,8 +91,6 @@ PROCESSES: dict[str, Process] = {
     "zjets": Process((*_ZJETS, "Tune:pp = 26")),
     # the opposite variation of the same tune
     "zjets_tune25": Process((*_ZJETS, "Tune:pp = 25"), variations=False),
-    # another tune of the same shower
-    "zjets_monash": Process((*_ZJETS, "Tune:pp = 14"), variations=False),
     # softer fragmentation and twice the transverse momentum of hadrons: about as far from tune 26 as Herwig is, as
     # docs/samples.md measures
     "zjets_hadronisation": Process(
