@@ -123,7 +123,7 @@ def draw(path: Path, result: Spectrum, dataset: Dataset, args: Namespace) -> Non
     luminosity = manifest["weights"]["luminosity_fb"]
     right = manifest["label"] if luminosity is None else f"{luminosity:g} fb$^{{-1}}$, {manifest['label']}"
     labels = {
-        "observable": title, "method": manifest["method"]["label"], "right": right,
+        "observable": title, "cut": args.cut or "", "method": manifest["method"]["label"], "right": right,
         "kind": "Simulation" if manifest["data"]["kind"] == "pseudo-data" else "Data",
         "value": f"Density [1 / {per}]" if args.density else f"Events / {per}",
     }  # fmt: skip

@@ -35,7 +35,8 @@ def plot_observable(result: Spectrum, labels: Mapping[str, str]) -> Figure:
     ----------
     result : Spectrum
     labels : mapping
-        "observable" (axis title), "value" (title of the vertical axis), "method", "kind" and "right" (above the axes).
+        "observable" (axis title), "value" (title of the vertical axis), "method", "cut" (in the legend), "kind" and
+        "right" (above the axes).
     """
     grid = {"height_ratios": [2.2, 1, 1.6], "width_ratios": [1, 1]}
     figure, axes = new_figure(3, 2, width=6.4, height=2.5, gridspec_kw=grid)
@@ -69,7 +70,7 @@ def draw_spectrum(axes: Axes, result: Spectrum, labels: Mapping[str, str]) -> No
     axes.set_ylabel(labels["value"])
     low, high = min(0.0, float((value - total).min())), float(max((value + total).max(), (result.prior / width).max()))
     axes.set_ylim(1.2 * low, low + 1.55 * (high - low) if high > low else 1.0)
-    axes.legend(loc="upper right", fontsize=10)
+    axes.legend(loc="upper right", fontsize=10, title=labels["cut"] or None, title_fontsize=10)
 
 
 def draw_ratio(axes: Axes, result: Spectrum) -> None:
