@@ -273,6 +273,7 @@ def test_skim_without_events_and_without_particle_level(build, events, constitue
         ({"selectedJet_nominal": None}, "no branch selectedJet_nominal"),
         ({"JetPFCands_jetIdx": None}, "no jet constituents"),
         ({"GenCands_pt": [[float("nan")] * 99] + [[1.0]] * 4}, "branch GenCands_pt in .* NaN"),
+        ({"weight_fsrUp": np.array([1.0, np.inf, 1.0, 1.0, 1.0])}, "1 of 5 values of branch weight_fsrUp"),
         ({"GenJetCands_pFCandsIdx": [[99]] * 5, "GenJetCands_jetIdx": [[0]] * 5}, "links point to no jet"),
     ],
 )

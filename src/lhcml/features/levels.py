@@ -147,6 +147,7 @@ def level_columns(events: Mapping[str, ak.Array], path: str, shift: str, config:
     for name in sorted(events):
         if name.startswith("weight_"):
             made[name] = ak.to_numpy(events[name]).astype(np.float64)
+            require_finite(f"branch {name}", made[name], path)
     reco = detector_level(events, path, shift, config)
     if config["data"]:
         return made | reco
