@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import awkward as ak
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +20,6 @@ from lhcml.unfolding import publish_dataset
 from lhcml.unfolding.dataset import read_dataset, spectrum
 from lhcml.unfolding.manifest import read_schema, validate_manifest
 from lhcml.unfolding.uncertainties import GENERATOR, NOMINAL, SQUARES, fill, make_binning, make_spectrum
-
-h5py = pytest.importorskip("h5py")
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,6 @@ from unfolded_toy import CONFIG, MASS, PT, WEIGHTS, publish_toy
 from lhcml.common.errors import UserError
 from lhcml.unfolding.histogram_observable import main
 
-pytest.importorskip("h5py")
-
 RATIO = np.float64(np.float32(MASS)) / np.float64(np.float32(PT))
 
 

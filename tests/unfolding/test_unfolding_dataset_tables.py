@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from unfolded_toy import CONFIG, EDGES, MASS, WEIGHTS, write_inputs
+from unfolded_toy import EDGES, MASS, WEIGHTS, publish_toy, write_inputs
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_parquet
+from lhcml.unfolding.dataset import read_dataset, spectrum
 from lhcml.unfolding.tabulate_spectra import main
 
 CONFIGURED = {
@@ -93,13 +94,8 @@ def test_bad_weights_are_refused(tmp_path, weights, message):
 
 
 def test_spectra_are_those_of_the_data_set(tmp_path):
-    pytest.importorskip("h5py")
-    from unfolded_toy import publish_toy
-
-    from lhcml.unfolding.dataset import read_dataset, spectrum
-
     spectra = tabulate(tmp_path, write_inputs(tmp_path), COLLISIONS)["observables"]["jet_mass"]
-    result = spectrum(read_dataset(publish_toy(tmp_path, CONFIG)), np.array(MASS), EDGES)
+    result = spectrum(read_dataset(publish_toy(tmp_path)), np.array(MASS), EDGES)
     assert result.nominal.tolist() == spectra["nominal"]
     np.testing.assert_array_equal(
         result.covariances["statistical_data"], np.cov(spectra["bootstrap_data"], rowvar=False)

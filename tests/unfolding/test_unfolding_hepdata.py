@@ -8,8 +8,6 @@ from unfolded_toy import EDGES, publish_toy
 from lhcml.unfolding.dataset import read_dataset, spectrum
 from lhcml.unfolding.hepdata import write_submission
 
-pytest.importorskip("h5py")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
