@@ -9,6 +9,7 @@ UNFOLDING_METHODS = list(UNFOLDING["methods"])
 UNFOLDING_TARGETS = (
     expand("results/unfolding/{method}/spectra.json", method=UNFOLDING_METHODS)
     + expand("results/unfolding/{method}/dataset/manifest.json", method=PUBLISHED)
+    + expand("results/unfolding/{method}/closure.json", method=UNFOLDING["tests"]["methods"])
     + expand(
         "results/unfolding/{method}/derived/{observable}.json",
         method=PUBLISHED,
@@ -83,7 +84,7 @@ rule unfold_events:
     params:
         config=unfolding_settings,
         nominal=lambda wildcards, input: f"--nominal {input.nominal}" if input.nominal else "",
-        seed=job_seed("unfold_events", "method", "group"),
+        seed=job_seed("unfold_events", "method"),
     shell:
         "python -m lhcml.unfolding.unfold_events --simulation {input.simulation:q} --data {input.data:q} "
         "--config {params.config:q} --group {wildcards.group} {params.nominal} --seed {params.seed} --threads {threads} "
@@ -164,6 +165,8 @@ rule publish_dataset:
         simulation="results/unfolding/simulation.parquet",
         weights=expand("results/unfolding/{{method}}/weights/{group}.parquet", group=UNFOLDING_GROUPS),
         normalisation="results/unfolding/normalisation.json",
+        diagnostics="results/unfolding/{method}/diagnostics/nominal.json",
+        schema=os.path.relpath(ROOT / "src/lhcml/unfolding/manifest.schema.json"),
         code=sources("lhcml.unfolding.publish_dataset"),
     output:
         parquet="results/unfolding/{method}/dataset/events.parquet",
@@ -187,7 +190,7 @@ rule publish_dataset:
         config=dataset_settings,
     shell:
         "python -m lhcml.unfolding.publish_dataset --simulation {input.simulation:q} --weights {input.weights:q} "
-        "--normalisation {input.normalisation:q} --config {params.config:q} --parquet {output.parquet:q} "
+        "--normalisation {input.normalisation:q} --diagnostics {input.diagnostics:q} --config {params.config:q} --parquet {output.parquet:q} "
         "--hdf5 {output.hdf5:q} --manifest {output.manifest:q} --readme {output.readme:q} --hepdata {output.hepdata:q} "
         "> {log:q} 2>&1"
 
@@ -231,3 +234,36 @@ rule histogram_observable:
     shell:
         "python -m lhcml.unfolding.histogram_observable --dataset $(dirname {input.dataset[0]:q}) {params.arguments} "
         "--json {output.json:q} --csv {output.csv:q} --plot {output.png:q} > {log:q} 2>&1"
+
+
+rule check_closure:
+    """Test a method on the simulation alone: closure, another truth, coverage of the bootstrap.
+
+    One half of the simulated events unfolds the other. For coverage that half is cut into disjoint samples, and the
+    bootstrap of the first tells the uncertainty of all.
+
+    Wildcards: method.
+    """
+    input:
+        simulation="results/unfolding/simulation.parquet",
+        code=sources("lhcml.unfolding.check_closure"),
+    output:
+        closure="results/unfolding/{method}/closure.json",
+    log:
+        "results/logs/unfolding/check_closure/{method}.log",
+    benchmark:
+        "results/benchmarks/unfolding/check_closure/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(UNBINNED),
+    conda:
+        "../../envs/unfolding.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500, per_input_mb=10),
+        runtime=240,
+    params:
+        config=closure_settings,
+        seed=job_seed("check_closure", "method"),
+    shell:
+        "python -m lhcml.unfolding.check_closure --simulation {input.simulation:q} --config {params.config:q} "
+        "--seed {params.seed} --threads {threads} --output {output.closure:q} > {log:q} 2>&1"

@@ -141,9 +141,10 @@ def derived_arguments(wildcards) -> str:
     """Params function: the options of a derived observable."""
     block = UNFOLDING["derived"][wildcards.observable]
     bins = " ".join(map(str, block["bins"]))
-    options = [("--observable", block["observable"]), ("--name", wildcards.observable)]
-    options += [(f"--{key}", block[key]) for key in ("label", "cut") if key in block]
-    return " ".join(f"{name} {shlex.quote(value)}" for name, value in options) + f" --bins {bins}"
+    options = {"observable": block["observable"], "name": wildcards.observable}
+    options |= {key: block[key] for key in ("label", "cut") if key in block}
+    # with "=", as an expression may begin with a minus
+    return " ".join(f"--{name}={shlex.quote(value)}" for name, value in options.items()) + f" --bins {bins}"
 
 
 def comparison_settings(wildcards) -> str:
@@ -153,3 +154,12 @@ def comparison_settings(wildcards) -> str:
         for name, block in UNFOLDING["methods"].items()
     }
     return as_json({"methods": methods, "observables": UNFOLDING["observables"]})
+
+
+def closure_settings(wildcards) -> str:
+    """Params function: what the tests of a method use."""
+    tests = {"observable": next(iter(UNFOLDING["observables"]), None)} | UNFOLDING["tests"]
+    tests = {key: value for key, value in tests.items() if key != "methods"}
+    return as_json(
+        {"method": UNFOLDING["methods"][wildcards.method], "observables": UNFOLDING["observables"], "tests": tests}
+    )

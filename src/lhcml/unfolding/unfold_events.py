@@ -187,7 +187,9 @@ def unfold_run(
         column(simulation, "pass_gen"), column(simulation, f"pass_reco{run.shift}"), column(simulation, "background"),
         run.prior, run.data,
     )  # fmt: skip
-    seeds = [derive_seed(seed, name) for name in run.names]
+    # variations start from the same networks as the nominal unfolding, so that they show what is varied and not the
+    # scatter of trainings; that is what the ensemble is for
+    seeds = [derive_seed(seed, name if name.startswith("ensemble_") else "nominal") for name in run.names]
     ratios = make_ratios(method, inputs, simulation, data, run.shift, seeds, threads)
     spectra, fill = binned_history(simulation, run.prior, config["observables"])
 
