@@ -26,7 +26,7 @@ from lhcml.unfolding.ratios import NetworkRatios, TreeRatios, as_inputs, vectors
 from lhcml.unfolding.trees import Boosting
 
 ITERATIONS = 4
-HIDDEN = (32, 32)
+HIDDEN = (16, 16)
 
 
 def with_classifiers(toy: dict[str, NDArray[np.generic]], seed: int, kind: str, threads: int) -> NDArray[np.float64]:
@@ -39,7 +39,14 @@ def with_classifiers(toy: dict[str, NDArray[np.generic]], seed: int, kind: str, 
         ratios: Ratios = TreeRatios(detector, particle, reco, Boosting(min_child_weight=20.0), 1, [seed], threads)
     else:
         ratios = NetworkRatios(
-            Dense(HIDDEN), as_inputs(detector), as_inputs(particle), reco, Training(), 1, [seed], warm_start=True
+            Dense(HIDDEN),
+            as_inputs(detector),
+            as_inputs(particle),
+            reco,
+            Training(weight_decay=0.1),
+            1,
+            [seed],
+            warm_start=True,
         )
     events = Events(
         np.ones(number, bool), reco, np.zeros(number, bool), np.ones((1, number)), np.ones((1, measured.sum()))

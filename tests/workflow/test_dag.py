@@ -61,7 +61,8 @@ def test_a_tagger_set_to_null_is_gone(checkout: Checkout) -> None:
 def test_a_channel_set_to_null_is_gone(checkout: Checkout) -> None:
     before = checkout.planned()["skim_events"]
     channels = {"dijet": None, "zjets": None, "trigger": None}
-    gone = checkout.overlay({"channels": channels, "features": {"levels": {"zjets": None}}})
+    rest = {"features": {"levels": {"zjets": None}}, "unfolding": {"methods": None}}
+    gone = checkout.overlay({"channels": channels} | rest)
     assert 0 < checkout.planned("--configfile", gone)["skim_events"] < before
 
 

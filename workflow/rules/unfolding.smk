@@ -9,7 +9,7 @@ UNFOLDING_METHODS = list(UNFOLDING["methods"])
 UNFOLDING_TARGETS = (
     expand("results/unfolding/{method}/spectra.json", method=UNFOLDING_METHODS)
     + expand("results/unfolding/{method}/dataset/manifest.json", method=PUBLISHED)
-    + expand("results/unfolding/{method}/closure.json", method=UNFOLDING["tests"]["methods"])
+    + expand("results/unfolding/{method}/closure.json", method=TESTED)
     + expand(
         "results/unfolding/{method}/derived/{observable}.json",
         method=PUBLISHED,

@@ -5,6 +5,7 @@ UNBINNED = [name for name, block in UNFOLDING["methods"].items() if "estimator" 
 BINNED = [name for name in UNFOLDING["methods"] if name not in UNBINNED]
 # UniFold weighs events for each observable by itself: no weights that serve all
 PUBLISHED = [name for name in UNBINNED if UNFOLDING["methods"][name]["family"] != "unifold"]
+TESTED = UNFOLDING["tests"]["methods"] if UNBINNED else []
 UNFOLDING_GROUPS = (
     ["nominal"]
     + ["ensemble"] * bool(UNFOLDING["ensemble"])

@@ -34,6 +34,8 @@ from lhcml.common.files import read_json, read_parquet, require_finite, write_js
 IDENTITY = ("run", "luminosityBlock", "event")
 PARTS = ("part_pt", "part_deta", "part_dphi", "part_pdgId")
 FB_IN_PB = 1000.0
+# added to the runs of a dataset whose events are numbered like those of another
+RUN_STEP = 1_000_000_000
 Columns: TypeAlias = "dict[str, Any]"
 Mask: TypeAlias = "NDArray[np.bool_]"
 
@@ -262,6 +264,19 @@ def join(parts: Sequence[Columns], where: str) -> Columns:
     return joined
 
 
+def tell_apart(parts: Sequence[Columns]) -> None:
+    """Give the events of each further dataset runs of their own, in place, if datasets number their events alike.
+
+    Otherwise the events of two generated samples would get the same bootstrap weights.
+    """
+    seen: set[tuple[int, int]] = set()
+    for position, part in enumerate(parts):
+        blocks = set(zip(part["run"].tolist(), part["luminosityBlock"].tolist(), strict=True))
+        if blocks & seen:
+            part["run"] = part["run"] + position * RUN_STEP
+        seen |= blocks
+
+
 def keep_rows(columns: Columns) -> Columns:
     """Return the events that pass a level in any shift; the others have no part in anything."""
     flags = [values for name, values in columns.items() if name.startswith("pass_")]
@@ -336,6 +351,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             for name, block in blocks.items():
                 block |= {key: cutflow[name].get(key) for key in ("weight_to_pb", "data")}
         simulation_parts, data_parts, normalisation = from_datasets(args.levels, config)
+    tell_apart(simulation_parts)
+    tell_apart(data_parts)
     simulation = keep_rows(join(simulation_parts, "the simulation"))
     data = keep_rows(join(data_parts, "the data"))
     if config["prior"] is not None:
