@@ -192,7 +192,8 @@ def mark_background(columns: Columns, background: bool) -> Columns:
     """Return the columns with the flag of background, whose events pass no particle level."""
     number = len(columns["weight_nominal"])
     if background:
-        columns["pass_gen"] = np.zeros(number, dtype=bool)
+        observed = [key for key in columns if key.startswith("gen_") and key.removeprefix("gen_") not in PARTS]
+        columns |= {key: np.zeros_like(columns[key]) for key in ["pass_gen", *observed]}
     return columns | {"background": np.full(number, background)}
 
 
