@@ -7,15 +7,21 @@ include: "unfolding_functions.smk"
 
 UNFOLDING_METHODS = list(UNFOLDING["methods"])
 UNFOLDING_TARGETS = (
-    expand("results/unfolding/{method}/spectra.json", method=UNFOLDING_METHODS)
-    + expand("results/unfolding/{method}/dataset/manifest.json", method=PUBLISHED)
+    expand("results/unfolding/{method}/dataset/manifest.json", method=PUBLISHED)
     + expand("results/unfolding/{method}/closure.json", method=TESTED)
+    + expand("results/unfolding/plots/{method}_diagnostics.png", method=UNBINNED)
     + expand(
         "results/unfolding/{method}/derived/{observable}.json",
         method=PUBLISHED,
         observable=UNFOLDING["derived"],
     )
 )
+if UNFOLDING_METHODS:
+    UNFOLDING_TARGETS += [
+        "results/unfolding/comparison.json",
+        "results/unfolding/plots/spectra.png",
+        "results/unfolding/plots/comparison.png",
+    ]
 
 
 rule collect_events:
@@ -234,36 +240,3 @@ rule histogram_observable:
     shell:
         "python -m lhcml.unfolding.histogram_observable --dataset $(dirname {input.dataset[0]:q}) {params.arguments} "
         "--json {output.json:q} --csv {output.csv:q} --plot {output.png:q} > {log:q} 2>&1"
-
-
-rule check_closure:
-    """Test a method on the simulation alone: closure, another truth, coverage of the bootstrap.
-
-    One half of the simulated events unfolds the other. For coverage that half is cut into disjoint samples, and the
-    bootstrap of the first tells the uncertainty of all.
-
-    Wildcards: method.
-    """
-    input:
-        simulation="results/unfolding/simulation.parquet",
-        code=sources("lhcml.unfolding.check_closure"),
-    output:
-        closure="results/unfolding/{method}/closure.json",
-    log:
-        "results/logs/unfolding/check_closure/{method}.log",
-    benchmark:
-        "results/benchmarks/unfolding/check_closure/{method}.tsv"
-    wildcard_constraints:
-        method=one_of(UNBINNED),
-    conda:
-        "../../envs/unfolding.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(1500, per_input_mb=10),
-        runtime=240,
-    params:
-        config=closure_settings,
-        seed=job_seed("check_closure", "method"),
-    shell:
-        "python -m lhcml.unfolding.check_closure --simulation {input.simulation:q} --config {params.config:q} "
-        "--seed {params.seed} --threads {threads} --output {output.closure:q} > {log:q} 2>&1"

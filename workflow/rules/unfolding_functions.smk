@@ -151,10 +151,17 @@ def derived_arguments(wildcards) -> str:
 def comparison_settings(wildcards) -> str:
     """Params function: what the comparison of methods shows."""
     methods = {
-        name: {key: block[key] for key in ("label", "family", "published") if key in block}
+        name: {key: block[key] for key in ("published",) if key in block}
         for name, block in UNFOLDING["methods"].items()
     }
-    return as_json({"methods": methods, "observables": UNFOLDING["observables"]})
+    return as_json({"methods": methods, "systematics": UNFOLDING["systematics"], "root_seed": config["seed"]})
+
+
+def unfolding_label() -> str:
+    """Return the label of the channel for figures; tables have none."""
+    if "tables" in UNFOLDING or not UNFOLDING["methods"]:
+        return ""
+    return config["channels"][UNFOLDING["channel"]]["label"]
 
 
 def closure_settings(wildcards) -> str:
