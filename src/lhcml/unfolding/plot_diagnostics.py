@@ -17,6 +17,7 @@ from lhcml.unfolding.uncertainties import NOMINAL, Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 GROUPS = {
     "nominal": ("Nominal", "black"), "ensemble": ("Ensemble", COLOURS[0]),
@@ -44,15 +45,13 @@ def curves(diagnostics: Sequence[Mapping[str, Any]], name: str) -> Iterator[tupl
                 yield part["group"], replica
 
 
-def plain_numbers(axes: Axes) -> None:
+def plain_numbers(axis: Axis) -> None:
     """Write numbers rather than powers at the ticks of a logarithmic axis, those between as well if it is short."""
-    low, high = axes.get_ylim()
-    axes.yaxis.set_major_formatter("{x:g}")
-    if high / low < 30:
-        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "2357" else "")
-        axes.tick_params(axis="y", which="minor", labelsize=10)
-    else:
-        axes.yaxis.set_minor_formatter("")
+    low, high = axis.get_view_interval()
+    short = high / low < 300
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if short and f"{value:e}"[0] in "25" else "")
+    axis.set_tick_params(which="minor", labelsize=10)
 
 
 def iterations_axis(axes: Axes) -> None:
@@ -130,7 +129,7 @@ def draw_distances(axes: Axes, found: Mapping[str, tuple[str, list[float]]], tru
                   linestyle=LINES[number // len(COLOURS) % len(LINES)])  # fmt: skip
     iterations_axis(axes)
     axes.set(yscale="log", ylabel=f"Triangular disc. to {'truth' if truth else 'simulation'} / $10^{{-3}}$")
-    plain_numbers(axes)
+    plain_numbers(axes.yaxis)
 
 
 def read_factors(weights: Path, simulation: Path) -> dict[str, Array]:
@@ -168,6 +167,7 @@ def draw_factors(axes: Axes, factors: Mapping[str, Array]) -> None:
     for number, values in enumerate(factors.values()):
         axes.stairs(np.histogram(values, edges)[0], edges, color=COLOURS[number % len(COLOURS)], linewidth=1)
     axes.set(xscale="log", yscale="log", xlabel="Final weight / prior weight (mean 1)", ylabel="Events")
+    plain_numbers(axes.xaxis)
 
 
 def clipped(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -202,7 +202,7 @@ def draw_diagnostics(
         draw_curves(panel, diagnostics, names)
         panel.set(ylabel=title, yscale=scale)
         if scale == "log":
-            plain_numbers(panel)
+            plain_numbers(panel.yaxis)
         if len(names) > 1 and "step" in next(iter(names)):
             panel.plot([], [], color="0.4", label="Step 1")
             panel.plot([], [], color="0.4", linestyle="--", label="Step 2")
