@@ -208,7 +208,7 @@ def draw_diagnostics(
             panel.plot([], [], color="0.4", linestyle="--", label="Step 2")
             panel.legend()
     panels[0].set_ylim(bottom=0)
-    for group in dict.fromkeys(part["group"] for part in diagnostics):
+    for group in [part["group"] for part in diagnostics if part["runs"]]:
         label, colour = GROUPS[group]
         panels[0].plot([], [], color=colour, label=label)
     panels[0].legend(loc="lower left", ncols=2)
