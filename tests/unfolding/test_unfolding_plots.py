@@ -52,7 +52,8 @@ def test_figures_of_the_rules(tmp_path, truth):
     size = sum(read_passes(paths["simulation"]))
     write_parquet(tmp_path / "weights.parquet", {"weight_nominal": np.linspace(0.5, 2, size)})
     plot_diagnostics.main([
-        "--diagnostics", str(tmp_path / "nominal.json"), str(tmp_path / "ensemble.json"), "--spectra", str(paths["inversion"]), "--weights",
+        "--diagnostics", str(tmp_path / "nominal.json"), str(tmp_path / "ensemble.json"),
+        "--spectra", str(paths["inversion"]), "--weights",
         str(tmp_path / "weights.parquet"), "--simulation", str(paths["simulation"]), "--output",
         str(tmp_path / "plots" / "diagnostics.png"),
     ])  # fmt: skip
