@@ -38,14 +38,23 @@ def test_figures_of_the_rules(tmp_path, truth):
     paths = write_toy(tmp_path, truth)
     compare(tmp_path, paths)
     # of an unbinned family, to have its band drawn
-    spectra = read_json(paths["inversion"]) | {"family": "multifold"}
-    write_json(paths["inversion"], spectra)
+    write_json(paths["inversion"], read_json(paths["inversion"]) | {"family": "multifold"})
     out = tmp_path / "plots" / "spectra.png"
     plot_spectra.main([
         "--spectra", *(str(paths[name]) for name in METHODS), "--comparison", str(tmp_path / "comparison.json"),
         "--config", json.dumps({"systematics": SYSTEMATICS}), "--right", "14 TeV", "--output", str(out),
         "--comparison-plot", str(tmp_path / "plots" / "comparison.png"),
     ])  # fmt: skip
+    assert {path.name for path in out.parent.iterdir()} == files("spectra", "comparison")
+
+
+def files(*names):
+    return {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
+
+
+def test_figure_of_diagnostics(tmp_path):
+    paths = write_toy(tmp_path)
+    spectra = read_json(paths["inversion"])
     write_json(tmp_path / "nominal.json", {"group": "nominal", "runs": [diagnostics(spectra)]})
     # a group without replicas
     write_json(tmp_path / "ensemble.json", {"group": "ensemble", "runs": []})
@@ -57,8 +66,7 @@ def test_figures_of_the_rules(tmp_path, truth):
         str(tmp_path / "weights.parquet"), "--simulation", str(paths["simulation"]), "--output",
         str(tmp_path / "plots" / "diagnostics.png"),
     ])  # fmt: skip
-    made = {path.name for path in out.parent.iterdir()}
-    assert made == {f"{name}.{kind}" for name in ("spectra", "comparison", "diagnostics") for kind in ("png", "pdf")}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == files("diagnostics")
 
 
 def read_passes(path):
