@@ -1,4 +1,4 @@
-"""Collection of events: cuts, normalisation, shifts, background, tables of one's own; then unfolding from these files."""
+"""Collection of events: cuts, normalisation, shifts, background, own tables; then unfolding from these files."""
 
 from __future__ import annotations
 
@@ -266,6 +266,10 @@ def test_coverage_by_hand() -> None:
     assert (found["coverage"], found["error"], found["bins"]) == (0.5, 0.0, 2)
 
 
+def test_without_events_there_is_no_coverage() -> None:
+    assert coverage(np.ones((3, 2)), np.ones(2), np.ones(2)) == {"coverage": None, "error": None, "bins": 0}
+
+
 def test_coverage_of_gaussians_is_that_of_one_standard_deviation() -> None:
     rng = np.random.default_rng(10)
     samples = 100 + 10 * rng.standard_normal((50, 40))
@@ -279,9 +283,10 @@ def test_the_tests_of_a_method(folder: Path) -> None:
     tests = {"observable": "x", "slope": 0.3, "samples": 4, "replicas": 6}
     config = {"method": METHOD | {"boosting": {"rounds": 20, "min_child_weight": 20}}, "tests": tests}
     out = folder / "closure.json"
+    config["observables"] = OBSERVABLES
     check_closure([
-        "--simulation", str(folder / "simulation.parquet"), "--config", json.dumps(config | {"observables": OBSERVABLES}),
-        "--seed", "1", "--output", str(out),
+        "--simulation", str(folder / "simulation.parquet"), "--config", json.dumps(config), "--seed", "1",
+        "--output", str(out),
     ])  # fmt: skip
     figures = read_json(out)["observables"]["x"]
     # another truth is found: much nearer to it after unfolding

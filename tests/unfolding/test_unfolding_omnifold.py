@@ -177,7 +177,7 @@ def broken(toy: Toy, value: float) -> Broken:
 
 def test_nan_weights_stop_with_the_cause() -> None:
     toy = make_toy()
-    with pytest.raises(UserError, match="iteration 1 gave .* NaN or infinite"):
+    with pytest.raises(UserError, match=r"iteration 1 gave .* NaN or infinite"):
         unfold(toy.events, broken(toy, np.nan), 2)
 
 

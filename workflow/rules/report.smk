@@ -124,6 +124,7 @@ rule write_summary:
     input:
         cutflow=expand("results/skim/{channel}/cutflow.json", channel=config["channels"]),
         comparison="results/taggers/comparison.json" if config["taggers"]["models"] else [],
+        unfolding="results/unfolding/comparison.json" if UNFOLDING_METHODS else [],
         fit=expand(
             "results/inference/{measurement}/{result}.json",
             measurement=config["inference"]["measurements"],
@@ -153,6 +154,7 @@ rule write_summary:
         arguments=lambda wildcards, input: " ".join(
             [f"--cutflow {path}" for path in input.cutflow]
             + ([f"--comparison {input.comparison}"] if input.comparison else [])
+            + ([f"--unfolding {input.unfolding}"] if input.unfolding else [])
             + [f"--inference {os.path.dirname(path)}" for path in input.fit[::2]]
         ),
     shell:

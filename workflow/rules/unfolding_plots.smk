@@ -149,3 +149,33 @@ rule plot_diagnostics:
         "python -m lhcml.unfolding.plot_diagnostics --diagnostics {input.diagnostics:q} --spectra {input.spectra:q} "
         "--weights {input.weights:q} --simulation {input.simulation:q} --right={params.label:q} --output {output.png:q} "
         "> {log:q} 2>&1"
+
+
+rule plot_closure:
+    """Draw the tests of the unbinned methods: closure, another truth, coverage."""
+    input:
+        closure=expand("results/unfolding/{method}/closure.json", method=TESTED),
+        code=sources("lhcml.unfolding.plot_closure"),
+    output:
+        png=report(
+            "results/unfolding/plots/closure.png",
+            caption="../report/unfolding/tests.rst",
+            category="Unfolding",
+            labels={"method": "all tested", "shows": "closure, stress, coverage"},
+        ),
+        pdf="results/unfolding/plots/closure.pdf",
+    log:
+        "results/logs/unfolding/plot_closure.log",
+    benchmark:
+        "results/benchmarks/unfolding/plot_closure/all.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=20,
+    params:
+        label=unfolding_label(),
+    shell:
+        "python -m lhcml.unfolding.plot_closure --closure {input.closure:q} --right={params.label:q} "
+        "--output {output.png:q} > {log:q} 2>&1"

@@ -30,6 +30,20 @@ def describe_taggers(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def describe_unfolding(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the table of unfolding: triangular discriminator of each observable and method to the truth."""
+    names = list(dict.fromkeys(row["observable"] for row in rows))
+    labels = {row["method"]: row["label"] for row in rows}
+    found = {(row["method"], row["observable"]): row for row in rows}
+    lines = [f"{'observable':<18}" + "".join(f" {label[:18]:>18}" for label in labels.values()) + f" {'floor':>8}"]
+    for name in names:
+        cells = [found[method, name] for method in labels]
+        values = [with_error(cell["triangular_e3"], cell["triangular_e3_std"], 2) for cell in cells]
+        floor = with_error(cells[0]["floor_e3"], None, 2)
+        lines.append(f"{name:<18}" + "".join(f" {value:>18}" for value in values) + f" {floor:>8}")
+    return lines
+
+
 def describe_fit(name: str, fit: Mapping[str, Any], limit: Mapping[str, Any]) -> list[str]:
     """Return the lines of a measurement: parameter of interest, state of the fit, limit."""
     poi = fit["poi"]
@@ -60,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--cutflow", action="append", default=[], type=Path, help="cutflow.json of a channel; repeatable"
     )
     parser.add_argument("--comparison", type=Path, help="comparison.json of the taggers")
+    parser.add_argument("--unfolding", type=Path, help="comparison.json of the unfolding")
     parser.add_argument(
         "--inference", action="append", default=[], type=Path, help="folder of a measurement; repeatable"
     )
@@ -68,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, required=True, help="the same as JSON")
     args = parser.parse_args(argv)
     start_log()
-    summary: dict[str, Any] = {"cutflows": {}, "taggers": [], "inference": {}}
+    summary: dict[str, Any] = {"cutflows": {}, "taggers": [], "unfolding": [], "inference": {}}
     lines = ["", "Summary", "=======", "", "Events"]
     for path in args.cutflow:
         summary["cutflows"][path.parent.name] = cutflow = read_json(path)
@@ -76,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.comparison:
         summary["taggers"] = read_json(args.comparison)
         lines += ["", "Taggers (test jets; ± spread over seeds and bootstrap)", *describe_taggers(summary["taggers"])]
+    if args.unfolding:
+        summary["unfolding"] = rows = read_json(args.unfolding)["rows"]
+        if rows[0]["triangular_e3"] is not None:
+            lines += ["", "Unfolding (triangular discriminator to the truth / 1e-3)", *describe_unfolding(rows)]
     if args.inference:
         lines += ["", "Fits"]
     for folder in args.inference:

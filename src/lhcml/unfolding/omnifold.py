@@ -103,7 +103,9 @@ def calibrate(logarithm: Floats, positive: Floats, negative: Floats, bins: int =
     bins : int
         Number of quantiles.
     """
-    groups = np.array_split(np.argsort(logarithm, kind="stable"), bins)
+    # events of equal estimates, as of trees, are mixed first: their order here is simulation before data
+    mixed = np.random.default_rng(1).permutation(len(logarithm))
+    groups = np.array_split(mixed[np.argsort(logarithm[mixed], kind="stable")], bins)
     weights = [(negative[group], positive[group], np.exp(logarithm[group])) for group in groups if len(group)]
     return [
         [float((below * estimate).sum() / below.sum()), float(above.sum() / below.sum())]
