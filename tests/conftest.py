@@ -17,6 +17,17 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba-cache"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file, and all that look at the quick run, in one worker; begin with that run, the longest."""
+
+    def needs_run(item: pytest.Item) -> bool:
+        return "quick_run" in getattr(item, "fixturenames", ())
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("quick run" if needs_run(item) else item.path.name))
+    items.sort(key=lambda item: not needs_run(item))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Return the root of the checkout."""
