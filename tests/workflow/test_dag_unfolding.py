@@ -59,7 +59,7 @@ def test_derived_observables_come_from_the_data_set(checkout: Checkout) -> None:
     [
         ({"channel": "zjet"}, "unfolding.channel: 'zjet' is not defined\n  fix: did you mean 'zjets'?"),
         ({"channel": "toptag"}, "unfolding.channel: 'toptag' is not defined"),
-        ({"data": ["alternativ"]}, "did you mean 'alternative'?"),
+        ({"data": ["tune52"]}, "did you mean 'tune25'?"),
         ({"observables": None}, "unfolding.observables is empty"),
         ({"methods": {"trees": {"family": "omnifold", "estimator": "trees"}}}, "trees take no lists of constituents"),
         ({"methods": {"flow": {"family": "omnifold"}}}, "set features.levels.zjets.constituents to true"),
