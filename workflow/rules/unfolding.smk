@@ -80,7 +80,7 @@ rule unfold_events:
         "results/benchmarks/unfolding/unfold_events/{method}_{group}.tsv"
     wildcard_constraints:
         method=one_of(UNBINNED),
-        group=one_of(UNFOLDING_GROUPS),
+        group=one_of(["nominal", *UNFOLDING_GROUPS]),
     conda:
         "../../envs/unfolding.yaml"
     threads: 1
@@ -139,7 +139,7 @@ rule tabulate_spectra:
     input:
         simulation="results/unfolding/simulation.parquet",
         data="results/unfolding/data.parquet",
-        weights=expand("results/unfolding/{{method}}/weights/{group}.parquet", group=UNFOLDING_GROUPS),
+        weights=of_groups("results/unfolding/{method}/weights/{group}.parquet"),
         code=sources("lhcml.unfolding.tabulate_spectra"),
     output:
         spectra="results/unfolding/{method}/spectra.json",
@@ -169,7 +169,7 @@ rule publish_dataset:
     """
     input:
         simulation="results/unfolding/simulation.parquet",
-        weights=expand("results/unfolding/{{method}}/weights/{group}.parquet", group=UNFOLDING_GROUPS),
+        weights=of_groups("results/unfolding/{method}/weights/{group}.parquet"),
         normalisation="results/unfolding/normalisation.json",
         diagnostics="results/unfolding/{method}/diagnostics/nominal.json",
         schema=os.path.relpath(ROOT / "src/lhcml/unfolding/manifest.schema.json"),

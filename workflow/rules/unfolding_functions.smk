@@ -6,12 +6,23 @@ BINNED = [name for name in UNFOLDING["methods"] if name not in UNBINNED]
 # UniFold weighs events for each observable by itself: no weights that serve all
 PUBLISHED = [name for name in UNBINNED if UNFOLDING["methods"][name]["family"] != "unifold"]
 TESTED = UNFOLDING["tests"]["methods"] if UNBINNED else []
+# Groups of variations that the configuration has any of
 UNFOLDING_GROUPS = (
-    ["nominal"]
-    + ["ensemble"] * bool(UNFOLDING["ensemble"])
+    ["ensemble"] * bool(UNFOLDING["ensemble"])
     + [f"bootstrap_{kind}" for kind in ("data", "simulation") if UNFOLDING["bootstraps"][kind]]
     + ["systematics"] * bool(UNFOLDING["systematics"])
 )
+
+
+def of_groups(pattern: str):
+    """Return an input function: a file for the nominal unfolding and for each group of variations of a method."""
+
+    def files(wildcards):
+        chosen = UNFOLDING["methods"][wildcards.method]["groups"]
+        groups = ["nominal"] + [group for group in UNFOLDING_GROUPS if group in chosen]
+        return expand(pattern, method=wildcards.method, group=groups)
+
+    return files
 
 
 def one_of(names) -> str:

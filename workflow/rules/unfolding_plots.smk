@@ -118,7 +118,7 @@ rule plot_diagnostics:
     Wildcards: method.
     """
     input:
-        diagnostics=expand("results/unfolding/{{method}}/diagnostics/{group}.json", group=UNFOLDING_GROUPS),
+        diagnostics=of_groups("results/unfolding/{method}/diagnostics/{group}.json"),
         spectra="results/unfolding/{method}/spectra.json",
         weights="results/unfolding/{method}/weights/nominal.parquet",
         simulation="results/unfolding/simulation.parquet",
