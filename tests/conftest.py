@@ -17,6 +17,8 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba-cache"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+# before the hook of pytest-xdist, which reads the groups
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file, and all that look at the quick run, in one worker; begin with that run, the longest."""
 
