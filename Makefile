@@ -39,7 +39,7 @@ lint: venv test-env
 	$(ACTIVATE) && python workflow/write_reference.py --check
 
 test: lint
-	$(ACTIVATE) && .test-env/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+	$(ACTIVATE) && .test-env/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 docs: venv
 	$(ACTIVATE) && python workflow/write_reference.py

@@ -17,17 +17,9 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba-cache"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
-# before the hook of pytest-xdist, which reads the groups
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, and all that look at the quick run, in one worker; begin with that run, the longest."""
-
-    def needs_run(item: pytest.Item) -> bool:
-        return "quick_run" in getattr(item, "fixturenames", ())
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("quick run" if needs_run(item) else item.path.name))
-    items.sort(key=lambda item: not needs_run(item))
+    """Begin with the longest file, as two processes share the files."""
+    items.sort(key=lambda item: item.path.name != "test_quick_run.py")
 
 
 @pytest.fixture(scope="session")
