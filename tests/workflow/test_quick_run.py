@@ -1,4 +1,4 @@
-"""The quick configuration, run to its end through Snakemake with the real environments; then what runs again after a change:
+"""The quick configuration, run to its end with the real environments; then what runs again after a change:
 exactly the rules that use what was changed, and what comes after them. One file, so that one process makes the run."""
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from workflow_runs import NOTHING, ROOT, TWO_TAGGERS, Checkout, rule_bodies
 
 from lhcml.common.files import read_parquet
 from lhcml.common.sources import import_closure
+from lhcml.unfolding.dataset import read_dataset
 
 pytestmark = pytest.mark.workflow
 QUICK = ("--configfile", "config/quick.yaml")
@@ -50,6 +51,14 @@ def test_all_results_are_there(quick_run: Checkout) -> None:
     assert entries["pfn_onnx"]["auc"] == pytest.approx(entries["pfn"]["auc"], abs=1e-3)
     curves = load(results / "taggers/learning_curves.json")
     assert len(curves) > 0
+    unfolded = {(row["method"], row["observable"]): row for row in load(results / "unfolding/comparison.json")["rows"]}
+    methods = ("multifold", "multifold_trees", "omnifold", "unifold", "ibu", "inversion", "before")
+    observables = ("jet_mass", "jet_multiplicity", "jet_width")
+    assert set(unfolded) == {(method, name) for method in methods for name in observables}
+    # 165 + 169 events in five bins: statistics alone make 15e-3
+    assert all(row["triangular_e3"] < 200 for row in unfolded.values())
+    for method in ("multifold", "multifold_trees", "omnifold"):
+        assert read_dataset(results / f"unfolding/{method}/dataset").manifest["method"]["name"] == method
     fit = load(results / "inference/boosted_top/fit.json")
     assert fit["valid"]
     assert fit["poi"]["uncertainty"] > 0
@@ -222,10 +231,17 @@ def test_a_killed_run_resumes_on_one_core_to_identical_results(
 ) -> None:
     """One run shows both: `--cores 1` gives what `--cores 2` gave, and a kill in mid-run changes nothing."""
     other = Checkout(tmp_path_factory.mktemp("killed"), snakemake_bin)
-    # one tagger of each kind: trees, a network, an ensemble of both
+    # one tagger of each kind: trees, a network, an ensemble of both; one method of unfolding
     models = yaml.safe_load((ROOT / "config/quick.yaml").read_text())["taggers"]["models"]
+    unfolding = {
+        "methods": dict.fromkeys(("multifold_trees", "omnifold", "unifold", "ibu", "inversion", "before")),
+        "tests": {"methods": None}, "derived": None,
+    }  # fmt: skip
     left_out = dict.fromkeys({*models, *TWO_TAGGERS} - {"xgboost", "pfn", "stacked"})
-    few = (*QUICK, other.overlay({"taggers": {"learning_curve": {"taggers": []}, "models": left_out}}))
+    few = (
+        *QUICK,
+        other.overlay({"taggers": {"learning_curve": {"taggers": []}, "models": left_out}, "unfolding": unfolding}),
+    )
     process = other.start("--cores", "1", *few)
     skims = other.folder / "results/skim/toptag"
     deadline = time.monotonic() + 600
@@ -252,6 +268,9 @@ def test_a_killed_run_resumes_on_one_core_to_identical_results(
     for path in paths:
         assert without_times(load(path)) == without_times(load(first / path.relative_to(second))), path
     tables = [*second.glob("features/**/*.parquet"), *second.glob("taggers/*/*/scores/**/*.parquet")]
+    weights = sorted(second.glob("unfolding/multifold/weights/*.parquet"))
+    assert len(weights) == 5
+    tables += weights
     assert len(tables) > 10
     for path in tables:
         ours, theirs = read_parquet(path), read_parquet(first / path.relative_to(second))
