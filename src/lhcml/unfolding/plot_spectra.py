@@ -198,7 +198,7 @@ def draw_comparison(rows: Sequence[Mapping[str, Any]], right: str) -> Figure:
         first.plot([], [], color="0.45", label="two samples of one density")
     if truth and any(row["published"] for row in drawn):
         first.plot([], [], "o", color="black", markerfacecolor="white", label="published, other events")
-    add_legend(figure, [first], 3 if width < 9 else 5)
+    add_legend(figure, [first], 3 if width < 9 else 4)
     add_label(first, right, "Simulation" if truth else "Data")
     return figure
 
