@@ -182,7 +182,8 @@ def test_editing_a_module(
         ({"taggers": {"models": {"xgboost": {"boosting": {"max_depth": 2}}}}}, {"train_bdt", "make_report"}),
         ({"taggers": {"models": {"pfn": {"training": {"learning_rate": 0.01}}}}}, {"train_network", "make_report"}),
         ({"inference": {"measurements": {"boosted_top": {"luminosity": 0.01}}}}, {"build_workspace", "make_report"}),
-        ({"features": {"max_constituents": 50}}, {"build_features", "make_report"}),
+        ({"features": {"max_constituents": 50}}, {"build_features", "build_levels", "make_report"}),
+        ({"unfolding": {"methods": {"multifold": {"iterations": 3}}}}, {"unfold_events", "make_report"}),
     ],
 )
 def test_editing_a_configuration_value(
