@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
 from lhcml.unfolding.binned import fill_response, response_cells, unfold_bayes
-from lhcml.unfolding.omnifold import Events, calibrate, effective_size, unfold
+from lhcml.unfolding.metrics import effective_sample_size
+from lhcml.unfolding.omnifold import Events, calibrate, unfold
 
 BINS = 5
 
@@ -128,7 +129,7 @@ def test_the_history_tells_the_figures_of_each_iteration() -> None:
     gen = toy.events.pass_gen
     prior = toy.events.prior[:, gen]
     np.testing.assert_allclose(
-        last["effective_share"], effective_size(prior * result.push) / effective_size(prior), rtol=1e-12
+        last["effective_share"], effective_sample_size(prior * result.push) / effective_sample_size(prior), rtol=1e-12
     )
     mean = (prior * result.push).sum(1) / prior.sum(1)
     np.testing.assert_allclose(last["largest_weight"], result.push.max(1) / mean, rtol=1e-12)
@@ -145,7 +146,7 @@ def test_it_ends_when_told() -> None:
 
 def test_effective_size_by_hand() -> None:
     # (1 + 3)^2 / (1 + 9)
-    assert effective_size(np.array([1.0, 3.0])) == pytest.approx(1.6)
+    assert effective_sample_size(np.array([1.0, 3.0])) == pytest.approx(1.6)
 
 
 def test_calibration_by_hand() -> None:

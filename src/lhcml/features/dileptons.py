@@ -9,6 +9,8 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from lhcml.common.cuts import in_range
+
 Z_MASS = 91.1876  # GeV, Particle Data Group 2024
 # block of a selection -> collection, PDG code, mass in GeV
 KINDS = {"muons": ("Muon", 13, 0.1056583755), "electrons": ("Electron", 11, 0.00051099895)}
@@ -20,16 +22,6 @@ FINAL = 1  # NanoAOD's status of a stable particle
 OBSERVABLES = (
     "ll_pt", "ll_y", "lepton1_pt", "lepton1_eta", "lepton1_phi", "lepton2_pt", "lepton2_eta", "lepton2_phi",
 )  # fmt: skip
-
-
-def in_range(values: Any, limits: Mapping[str, float]) -> Any:
-    """Tell which values are within `min <= value <= max`; either limit may be absent. NaN is never within."""
-    passes = values == values
-    if "min" in limits:
-        passes = passes & (values >= limits["min"])
-    if "max" in limits:
-        passes = passes & (values <= limits["max"])
-    return passes
 
 
 def passes_kinematics(pt: Any, eta: Any, cuts: Mapping[str, Any]) -> Any:

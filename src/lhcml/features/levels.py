@@ -10,6 +10,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.common.files import require_finite
 from lhcml.features import dileptons, substructure
@@ -23,6 +24,7 @@ from lhcml.features.read_skim import (
     check_branches,
     check_types,
     open_events,
+    read_steps,
     required_branches,
     select_jets,
 )
@@ -112,15 +114,7 @@ def read_levels(path: Path, shift: str, config: Mapping[str, Any], step_size: in
         yield no_events(present, shift, config)
         return
     branches = needed_branches(path, present, shift, config)
-    for start in range(0, tree.num_entries, step_size):
-        try:
-            read = tree.arrays(branches, entry_start=start, entry_stop=start + step_size)
-        except Exception as error:  # uproot raises a dozen types on damaged bytes
-            raise UserError(
-                f"cannot read events {start} and on of {path} ({type(error).__name__}: {error})",
-                "the file is damaged: delete it and make the skim again",
-            ) from error
-        events = {name: read[name] for name in branches}
+    for events in read_steps(tree, branches, path, step_size):
         flags = {f"passes_{shift}", *dileptons.reco_branches(config["selection"])}
         check_types(path, {name: values for name, values in events.items() if name not in flags})
         try:
@@ -183,7 +177,7 @@ def particle_level(events: Mapping[str, ak.Array], path: str, config: Mapping[st
     pair: Columns = {}
     leptons: list[ak.Array] = []
     if "generated_z" in selection:
-        passes &= ak.to_numpy(dileptons.in_range(hardest_z(events), selection["generated_z"]["pt"]))
+        passes &= ak.to_numpy(in_range(hardest_z(events), selection["generated_z"]["pt"]))
     if "z_candidate" in selection:
         leptons = dileptons.gen_leptons(events, selection)
         found, pair = dileptons.z_pairs(leptons)
@@ -224,7 +218,7 @@ def particle_jets(
         `candidates` of the selection's jets, of which pt, abs_eta, mass and away_from_leptons hold.
     """
     pt, eta, phi, mass = (events[f"{collection}_{name}"] for name in ("pt", "eta", "phi", "mass"))
-    passes = dileptons.passes_kinematics(pt, eta, cuts) & dileptons.in_range(mass, cuts.get("mass", {}))
+    passes = dileptons.passes_kinematics(pt, eta, cuts) & in_range(mass, cuts.get("mass", {}))
     if "away_from_leptons" in cuts:
         for kind in leptons:
             jet, lepton = ak.unzip(ak.cartesian([ak.zip({"eta": eta, "phi": phi}), kind], nested=True))

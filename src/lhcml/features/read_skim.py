@@ -123,6 +123,25 @@ def check_types(path: str | Path, columns: Mapping[str, ak.Array]) -> None:
             )
 
 
+def read_steps(tree: Any, branches: list[str], path: str | Path, step_size: int) -> Iterator[dict[str, ak.Array]]:
+    """Yield branches of a tree by name, some events at a time; an empty tree gives one empty step.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    for start in range(0, max(tree.num_entries, 1), step_size):
+        try:
+            events = tree.arrays(branches, entry_start=start, entry_stop=start + step_size)
+        except Exception as error:  # uproot raises a dozen types on damaged bytes
+            raise UserError(
+                f"cannot read events {start} and on of {path} ({type(error).__name__}: {error})",
+                "the file is damaged: delete it and make the skim again",
+            ) from error
+        yield {name: events[name] for name in branches}
+
+
 def read_jets(
     path: str | Path,
     collection: str,
@@ -167,18 +186,13 @@ def read_jets(
     weights = sorted(name for name in present if name.startswith("weight_"))
     optional = [PUPPI_WEIGHT] if puppi and PUPPI_WEIGHT in present else []
     branches = list(dict.fromkeys([*always, *weights, *constituents, *optional]))
-    for start in range(0, max(tree.num_entries, 1), step_size):
-        try:
-            events = tree.arrays(branches, entry_start=start, entry_stop=start + step_size)
-        except Exception as error:  # uproot raises a dozen types on damaged bytes
-            raise UserError(
-                f"cannot read events {start} and on of {path} ({type(error).__name__}: {error})",
-                "the file is damaged: delete it and make the skim again",
-            ) from error
-        columns = {name: events[name] for name in branches}
+    for columns in read_steps(tree, branches, path, step_size):
         check_types(path, columns)
         try:
-            yield len(events), select_jets(columns, str(path), collection, shift, weights, max_constituents, change)
+            yield (
+                len(columns["event"]),
+                select_jets(columns, str(path), collection, shift, weights, max_constituents, change),
+            )
         except IndexError as error:
             raise UserError(f"{path}: {error}", "make the skim again from a sound file") from error
 

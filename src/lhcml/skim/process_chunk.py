@@ -8,13 +8,14 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.skim.columns import TOP_COLUMNS, Z_COLUMNS, Plan
 from lhcml.skim.constituents import keep_constituents, particle_flow_charge
 from lhcml.skim.jagged import Columns, Floats, Integers, Mask, counts, flat, owners, starts
 from lhcml.skim.luminosity import luminosity_mask
 from lhcml.skim.read_source import EVENT_IDS, Source, load_columns
-from lhcml.skim.selection import FOUR_MOMENTUM, event_cuts, fixed_jet_mask, in_range, jet_cuts
+from lhcml.skim.selection import FOUR_MOMENTUM, event_cuts, fixed_jet_mask, jet_cuts
 from lhcml.skim.systematics import (
     SHOWER_WEIGHTS,
     event_weights,

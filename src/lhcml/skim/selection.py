@@ -8,6 +8,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from lhcml.common.cuts import in_range
 from lhcml.skim.jagged import Columns, Floats, Integers, Mask, counts, flat, owners, pairs, per_event, starts
 from lhcml.skim.systematics import delta_r
 
@@ -49,16 +50,6 @@ def required_columns(selection: Mapping[str, Any], names: Mapping[str, str]) -> 
         columns += ["PuppiMET_pt", "PuppiMET_phi"] if selection["met"]["collection"] == "PuppiMET" else []
     columns += selection["flags"]
     return list(dict.fromkeys(columns))
-
-
-def in_range(values: Any, limits: Mapping[str, float]) -> Any:
-    """Tell which values are within `min <= value <= max`; either limit may be absent."""
-    passes = values == values
-    if "min" in limits:
-        passes = passes & (values >= limits["min"])
-    if "max" in limits:
-        passes = passes & (values <= limits["max"])
-    return passes
 
 
 def passes_kinematics(objects: Mapping[str, Any], cuts: Mapping[str, Any]) -> Mask:

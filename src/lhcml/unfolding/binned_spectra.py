@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lhcml.unfolding.definitions import variation_names
 from lhcml.unfolding.uncertainties import GENERATOR, NOMINAL, SQUARES, Array, Spectrum, make_spectrum
 
 # part of spectra.json: (source, rule)
@@ -20,7 +21,7 @@ REPLICAS = {
 def sides(block: Mapping[str, Any], systematics: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, list[str]]]:
     """Yield the systematic sources of an observable and the names of their variations: up and down, or one."""
     for source, settings in systematics.items():
-        names = [settings[side] for side in ("up", "down") if side in settings] or [source]
+        names = variation_names(source, settings)
         if all(name in block["systematics"] for name in names):
             yield source, names
 

@@ -28,13 +28,14 @@ from numpy.typing import NDArray
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
-from lhcml.common.files import read_parquet, write_json
+from lhcml.common.files import write_json
 from lhcml.common.hashing import hash_events, to_uniform
 from lhcml.common.seeds import derive_seed
+from lhcml.unfolding.comparison import expected_discriminator
 from lhcml.unfolding.definitions import bin_edges
-from lhcml.unfolding.metrics import replica_covariance, triangular_discriminator
+from lhcml.unfolding.metrics import effective_sample_size, replica_covariance, triangular_discriminator
 from lhcml.unfolding.omnifold import Events, Floats, unfold
-from lhcml.unfolding.unfold_events import column, make_ratios
+from lhcml.unfolding.unfold_events import bootstrap_weights, column, make_ratios, read_events
 
 LEAST_EXPECTED = 10.0
 LEAST_WEIGHT = 0.1
@@ -77,7 +78,7 @@ def coverage(samples: Floats, expected: Floats, uncertainty: Floats) -> dict[str
 
 
 def weigh_replicas(
-    rng: np.random.Generator, prior: Floats, data: Floats, stress: Floats, samples: int, replicas: int
+    prior: Floats, data: Floats, stress: Floats, parts: Floats, drawn: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
     """Return the weights of simulation and data of all replicas.
 
@@ -86,27 +87,26 @@ def weigh_replicas(
 
     Parameters
     ----------
-    rng : Generator
-        Draws the samples and the replicas.
     prior, data, stress : ndarray
         Weights of the simulation, of the data, and the stress weights of the data, shape (events,).
-    samples, replicas : int
-        Numbers of samples and of replicas.
+    parts : ndarray
+        Weights of the data in the disjoint samples, shape (samples, events).
+    drawn : pair of ndarray
+        Bootstrap weights of simulation and data, shape (replicas, events).
     """
-    of_sample = rng.permutation(len(data)) % samples
-    parts = np.stack([data * (of_sample == sample) for sample in range(samples)])
-    drawn = parts[0] * rng.poisson(1.0, (replicas, len(data)))
-    measured = np.concatenate([[data, data * stress], parts, drawn, np.tile(parts[0], (replicas, 1))])
+    of_simulation, of_data = drawn
+    replicas = len(of_simulation)
+    measured = np.concatenate([[data, data * stress], parts, parts[0] * of_data, np.tile(parts[0], (replicas, 1))])
     # the simulation has the normalisation of what it is compared with
-    share = np.full(len(measured), 1 / samples)
+    share = np.full(len(measured), 1 / len(parts))
     share[:2] = 1.0
     simulated = prior * share[:, None]
-    simulated[-replicas:] *= rng.poisson(1.0, (replicas, len(prior)))
+    simulated[-replicas:] *= of_simulation
     return simulated, measured
 
 
 def judge(
-    spectra: Floats, truths: Floats, variance: Floats, widths: Floats, samples: int, replicas: int
+    spectra: Floats, truths: Floats, variance: Floats, simulated: float, widths: Floats, samples: int, replicas: int
 ) -> dict[str, Any]:
     """Return the figures of one observable.
 
@@ -118,6 +118,8 @@ def judge(
         True spectra of closure and stress, shape (2, bins).
     variance : ndarray
         Variance of the former, shape (bins,).
+    simulated : float
+        Effective number of simulated events.
     widths : ndarray
         Widths of the bins.
     samples, replicas : int
@@ -129,12 +131,14 @@ def judge(
     boot_simulation = unfolded[2 + samples + replicas :]
     covariance = replica_covariance(boot_data) + replica_covariance(boot_simulation)
     expected = truths[0] / samples
+    filled = int(np.count_nonzero((truths[0] > 0) | (prior > 0)))
+    floor = expected_discriminator(filled, simulated, truths[0].sum() ** 2 / variance.sum())
     figures: dict[str, Any] = {}
     for name, spectrum, truth in (("closure", unfolded[0], truths[0]), ("stress", unfolded[1], truths[1])):
         figures[name] = {
             "triangular_e3": triangular_discriminator(spectrum, truth, widths),
             "before_e3": triangular_discriminator(prior, truth, widths),
-            "floor_e3": 1e3 * len(widths) / 4 * (1 / truth.sum() + 1 / prior.sum()),
+            "floor_e3": floor,
         }
     # where the unfolding follows the simulation more than the data, the two halves fluctuate alike
     uncertainty = np.sqrt(np.diag(covariance) + variance / samples**2)
@@ -166,8 +170,10 @@ def study(simulation: ak.Array, config: Mapping[str, Any], seed: int, threads: i
     weights = [column(part, "weight_nominal").astype(np.float64) for part in (here, there)]
     weights[0] *= weights[1].sum() / weights[0].sum()
     stress = stress_weights(column(there, f"gen_{tests['observable']}").astype(float), gen_there, tests["slope"])
-    rng = np.random.default_rng(seed)
-    prior, measured = weigh_replicas(rng, weights[0], weights[1], stress, samples, replicas)
+    of_sample = np.random.default_rng(seed).permutation(len(there)) % samples
+    parts = weights[1] * (of_sample == np.arange(samples)[:, None])
+    drawn = bootstrap_weights("simulation", replicas, here, seed), bootstrap_weights("data", replicas, there, seed)
+    prior, measured = weigh_replicas(weights[0], weights[1], stress, parts, drawn)
     measured = measured[:, reco_there]
     gen = column(here, "pass_gen")
     events = Events(gen, column(here, "pass_reco"), np.zeros(len(here), bool), prior, measured)
@@ -175,6 +181,7 @@ def study(simulation: ak.Array, config: Mapping[str, Any], seed: int, threads: i
     data = there[reco_there]
     names = list(method.get("observables", config["observables"]))
     tasks = [[name] for name in names] if method["family"] == "unifold" else [names]
+    size = float(effective_sample_size(weights[0][gen]))
     figures = {}
     for inputs in tasks:
         ratios = make_ratios(method, inputs, here, data, "", seeds, threads)
@@ -190,7 +197,9 @@ def study(simulation: ak.Array, config: Mapping[str, Any], seed: int, threads: i
                 for factor in (np.ones(len(there)), stress)
             ]
             variance = np.histogram(true, edges, weights=weights[1][gen_there] ** 2)[0]
-            figures[name] = judge(np.array(spectra), np.array(truths), variance, np.diff(edges), samples, replicas)
+            figures[name] = judge(
+                np.array(spectra), np.array(truths), variance, size, np.diff(edges), samples, replicas
+            )
             figures[name]["edges"] = edges
     return figures
 
@@ -207,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     log = start_log("torch", "xgboost", "awkward", "numpy", seed=args.seed)
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True)
-    figures = study(read_parquet(args.simulation), args.config, args.seed, args.threads)
+    figures = study(read_events(args.simulation, args.config["method"]), args.config, args.seed, args.threads)
     for name, row in figures.items():
         log.info(
             "%s: closure %.2f, stress %.2f (before %.2f), coverage %s", name, row["closure"]["triangular_e3"],

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
+from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, read_parquet, require_finite, write_json, write_parquet
 
@@ -58,8 +59,7 @@ def within(columns: Mapping[str, Any], level: str, cuts: Mapping[str, Mapping[st
         if f"{level}_{name}" not in columns:
             known = [key.removeprefix("gen_") for key in columns if key.startswith("gen_")]
             raise UserError(f"a cut is on {name!r}, which the events lack", f"choose among {', '.join(known)}")
-        values = columns[f"{level}_{name}"]
-        passed &= (values >= cut.get("min", -np.inf)) & (values <= cut.get("max", np.inf))
+        passed &= in_range(columns[f"{level}_{name}"], cut)
     return passed
 
 
@@ -353,7 +353,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 block |= {key: cutflow[name].get(key) for key in ("weight_to_pb", "data")}
         simulation_parts, data_parts, normalisation = from_datasets(args.levels, config)
     tell_apart(simulation_parts)
-    tell_apart(data_parts)
+    # collision data keep their numbers: of two datasets of one trigger they name the same events
+    tell_apart([part for part in data_parts if "pass_gen" in part])
     simulation = keep_rows(join(simulation_parts, "the simulation"))
     data = keep_rows(join(data_parts, "the data"))
     if config["prior"] is not None:

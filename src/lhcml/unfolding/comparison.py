@@ -65,7 +65,7 @@ def make_reference(simulation: Sample, data: Sample, name: str, edges: Array) ->
 
     def size(sample: Sample) -> float:
         passes, values = sample.read("pass_gen").astype(bool), sample.read(f"gen_{name}")
-        return effective_sample_size(sample.weight[passes & (values >= edges[0]) & (values <= edges[-1])])
+        return float(effective_sample_size(sample.weight[passes & (values >= edges[0]) & (values <= edges[-1])]))
 
     known = {"pass_gen", f"gen_{name}"} <= set(data.columns)
     return Reference(

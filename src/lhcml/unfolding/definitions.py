@@ -69,6 +69,11 @@ def describe_observable(name: str, configured: Mapping[str, Any], is_list: bool)
     return entry
 
 
+def variation_names(name: str, block: Mapping[str, str]) -> list[str]:
+    """Return the names of the variations of a systematic source: its shifts, up before down, or its own name."""
+    return [block[side] for side in ("up", "down") if side in block] or [name]
+
+
 def bin_edges(block: Mapping[str, Any]) -> list[float]:
     """Return the bin edges of a configured observable, from `edges` or from `bins` with count, min and max."""
     if "edges" in block:

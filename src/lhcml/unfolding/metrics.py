@@ -187,8 +187,11 @@ def replica_covariance(replicas: ArrayLike) -> Array:
     return np.asarray(centred.T @ centred / (len(sample) - 1))
 
 
-def effective_sample_size(weights: ArrayLike) -> float:
-    """Return (sum of weights)^2 / sum of squares: events of weight one with the same relative error; 0 without any."""
+def effective_sample_size(weights: ArrayLike) -> Array:
+    """Return (sum of weights)^2 / sum of squares over the last axis: as many events of weight one have its error.
+
+    Kish's effective sample size; 0 without any weight.
+    """
     weight = np.asarray(weights, float)
-    squares = float(np.sum(weight**2))
-    return float(weight.sum() ** 2 / squares) if squares > 0 else 0.0
+    squares = np.sum(weight**2, axis=-1)
+    return np.divide(weight.sum(axis=-1) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
+from lhcml.unfolding.metrics import effective_sample_size
 
 Floats: TypeAlias = "NDArray[np.float64]"
 Mask: TypeAlias = "NDArray[np.bool_]"
@@ -119,11 +120,6 @@ def balanced(weights: Floats) -> Floats:
     return weights * (0.5 / weights.mean(1, keepdims=True))
 
 
-def effective_size(weights: Floats) -> Floats:
-    """Return Kish's effective number of events, (sum w)^2 / sum w^2, over the last axis."""
-    return np.asarray(weights.sum(-1) ** 2 / (weights**2).sum(-1))
-
-
 def clipped_exp(logarithm: Floats, largest: float) -> Floats:
     """Return exp(logarithm) kept between 1/largest and largest."""
     bound = np.log(largest)
@@ -167,7 +163,7 @@ def diagnostics(
     mean = (push * prior).sum(1) / prior.sum(1)
     change = np.sqrt((np.abs(prior) * (push - previous) ** 2).sum(1) / np.abs(prior).sum(1))
     values = {
-        "effective_share": effective_size(push * prior) / effective_size(prior),
+        "effective_share": effective_sample_size(push * prior) / effective_sample_size(prior),
         "smallest_weight": push.min(1) / mean,
         "largest_weight": push.max(1) / mean,
         "change": change / mean,
@@ -194,7 +190,7 @@ def check_weights(push: Floats, prior: Floats, iteration: int, least_share: floa
             f"iteration {iteration + 1} gave {np.count_nonzero(~np.isfinite(push))} weights that are NaN or infinite",
             "look at the losses in the log; lower the learning rate or `largest_ratio`",
         )
-    share = effective_size(push * prior) / effective_size(prior)
+    share = effective_sample_size(push * prior) / effective_sample_size(prior)
     if share.min() < least_share:
         raise UserError(
             f"the weights collapsed in iteration {iteration + 1}: {share.min():.2%} of the effective number of "

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
+from lhcml.unfolding.metrics import replica_covariance
 
 Array: TypeAlias = NDArray[np.float64]
 NOMINAL = "weight_nominal"
@@ -204,9 +205,7 @@ def make_spectrum(
     covariances, shifts = {}, {}
     for source, part in recipe.items():
         if part["kind"] in ("replicas", "ensemble"):
-            variations = np.array([inside[name] for name in part["columns"]])
-            centred = variations - variations.mean(axis=0)
-            matrix = centred.T @ centred / (len(variations) - 1)
+            matrix = replica_covariance([inside[name] for name in part["columns"]])
             covariances[source] = matrix / part.get("averaged", 1)
         elif part["kind"] == "two_sided":
             up, down = inside[part["up"]] - nominal, inside[part["down"]] - nominal

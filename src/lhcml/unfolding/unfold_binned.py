@@ -7,7 +7,7 @@ variations are those of the unbinned methods. The strength of the regularisation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from lhcml.unfolding.binned import (
     unfold_inversion,
 )
 from lhcml.unfolding.bootstrap import poisson_weights
-from lhcml.unfolding.definitions import bin_edges
+from lhcml.unfolding.definitions import bin_edges, variation_names
 
 IDENTITY = ("run", "luminosityBlock", "event")
 ITERATIONS = 4
@@ -88,14 +88,6 @@ class Sample:
         run, block, event = (self.read(name) for name in IDENTITY)
         weights = [poisson_weights(self.seed, self.kind, index, run, block, event) for index in range(self.replicas)]
         return np.array(weights, np.uint8).reshape(self.replicas, len(run))
-
-
-def variations(systematics: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """Yield name of the result, source and shift of each systematic variation."""
-    for name, block in systematics.items():
-        shifts = [block[side] for side in ("up", "down") if side in block]
-        for shift in shifts or [name]:
-            yield shift, block["source"], shift
 
 
 def varied_weight(simulation: Sample, source: str, shift: str) -> Array:
@@ -196,10 +188,11 @@ def unfold_observable(
         return unfolded[..., 1:-1].tolist()
 
     systematics = {}
-    for key, source, shift in variations(config.get("systematics", {})):
-        shifted = cells(f"_{shift}") if source == "features" else nominal_cells
-        varied = fill_response(shifted, varied_weight(simulation, source, shift), bins)
-        systematics[key] = result(unfold(measured, varied))
+    for source, settings_of in config.get("systematics", {}).items():
+        for shift in variation_names(source, settings_of):
+            shifted = cells(f"_{shift}") if settings_of["source"] == "features" else nominal_cells
+            varied = fill_response(shifted, varied_weight(simulation, settings_of["source"], shift), bins)
+            systematics[shift] = result(unfold(measured, varied))
     truth = truth_variance = None
     if f"gen_{name}" in data.columns:
         true = data.read("pass_gen").astype(bool)

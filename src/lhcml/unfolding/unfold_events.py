@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
-from lhcml.common.files import read_json, read_parquet, write_json, write_parquet
+from lhcml.common.files import parquet_columns, read_json, read_parquet, write_json, write_parquet
 from lhcml.common.seeds import derive_seed
 from lhcml.unfolding.bootstrap import poisson_weights
-from lhcml.unfolding.definitions import bin_edges
+from lhcml.unfolding.definitions import bin_edges, variation_names
 from lhcml.unfolding.networks import Dense, Inputs, Network, ParticleFlow, Training
 from lhcml.unfolding.omnifold import Events, Floats, Ratios, Unfolded, unfold
 from lhcml.unfolding.ratios import NetworkRatios, TreeRatios, as_inputs, particle_features, vectors
@@ -56,14 +56,18 @@ class Run:
     data: Floats
 
 
+def bootstrap_weights(kind: Literal["data", "simulation"], number: int, events: ak.Array, root_seed: int) -> Floats:
+    """Return the Poisson weights of events in each replica, shape (replicas, events)."""
+    identity = [column(events, name) for name in ("run", "luminosityBlock", "event")]
+    return np.stack([poisson_weights(root_seed, kind, replica, *identity) for replica in range(number)])
+
+
 def bootstrap_run(
     group: str, number: int, simulation: ak.Array, data: ak.Array, prior: Floats, measured: Floats, root_seed: int
 ) -> Run:
     """Return the replicas of a bootstrap of the data or of the simulation."""
     kind: Literal["data", "simulation"] = "data" if group == "bootstrap_data" else "simulation"
-    events = data if kind == "data" else simulation
-    identity = [ak.to_numpy(events[name]) for name in ("run", "luminosityBlock", "event")]
-    weights = np.stack([poisson_weights(root_seed, kind, replica, *identity) for replica in range(number)])
+    weights = bootstrap_weights(kind, number, data if kind == "data" else simulation, root_seed)
     names = [f"{group}_{replica}" for replica in range(number)]
     if kind == "data":
         return Run(names, "", np.tile(prior, (number, 1)), measured * weights)
@@ -85,10 +89,10 @@ def systematic_runs(
         if block["source"] == "prior":
             weights[name] = prior * column(simulation, "prior_ratio")
         elif block["source"] == "weights":
-            weights |= {block[side]: column(simulation, f"weight_{block[side]}") for side in ("up", "down")}
+            weights |= {shift: column(simulation, f"weight_{shift}") for shift in variation_names(name, block)}
         else:
-            for side in ("up", "down"):
-                yield Run([block[side]], f"_{block[side]}", prior[None], measured[None])
+            for shift in variation_names(name, block):
+                yield Run([shift], f"_{shift}", prior[None], measured[None])
     if weights:
         yield Run(list(weights), "", np.stack(list(weights.values())), np.tile(measured, (len(weights), 1)))
 
@@ -119,6 +123,15 @@ def make_runs(group: str, config: Mapping[str, Any], simulation: ak.Array, data:
     number = config["bootstraps"][group.removeprefix("bootstrap_")]
     run = bootstrap_run(group, number, simulation, data, prior, measured, config["root_seed"]) if number else None
     return [run] if run else []
+
+
+def read_events(path: Path, method: Mapping[str, Any]) -> ak.Array:
+    """Return the events that `collect_events` wrote; constituents, most of the file, for OmniFold only."""
+    lists = [f"{level}_{name}" for level in ("gen", "reco") for name in PARTS]
+    wanted = [
+        name for name in parquet_columns(path) if method["family"] == "omnifold" or not name.startswith(tuple(lists))
+    ]
+    return read_parquet(path, wanted)
 
 
 def read_particles(events: ak.Array, level: str, suffix: str, rows: NDArray[np.bool_]) -> list[ak.Array]:
@@ -225,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # the same numbers whatever the machine does beside
     torch.use_deterministic_algorithms(True)
     config, method = args.config, args.config["method"]
-    simulation, data = read_parquet(args.simulation), read_parquet(args.data)
+    simulation, data = read_events(args.simulation, method), read_events(args.data, method)
     data = data[data["pass_reco"]]
     iterations = method["iterations"]
     if args.nominal:
