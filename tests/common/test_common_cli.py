@@ -48,6 +48,10 @@ def test_json_argument_and_abbreviations(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_versions() -> None:
     assert package_version("numpy").startswith("2.")
+    # PyPI has it as xgboost-cpu
+    import xgboost
+
+    assert package_version("xgboost") == xgboost.__version__
     assert git_hash() == "unknown" or len(git_hash()) >= 12
 
 

@@ -55,11 +55,15 @@ def json_argument(text: str) -> Any:
 
 
 def package_version(name: str) -> str:
-    """Return the installed version of a distribution, or "not installed"."""
+    """Return the installed version of a distribution, or "not installed".
+
+    Where none has this name, the version of the one that provides the module of this name: xgboost-cpu is xgboost.
+    """
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        providers = metadata.packages_distributions().get(name, [])
+        return metadata.version(providers[0]) if providers else "not installed"
 
 
 def git_hash() -> str:

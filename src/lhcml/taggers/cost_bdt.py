@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature files to take jets from")
     parser.add_argument("--output", type=Path, required=True, help="JSON to write")
     args = parser.parse_args(argv)
-    log = start_log("numpy")
+    log = start_log("xgboost", "numpy")
     import xgboost
 
     meta = read_json(args.meta)

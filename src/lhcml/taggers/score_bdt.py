@@ -45,10 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--splits", nargs="+", default=SPLITS, help="splits whose jets are scored (default: all)")
     parser.add_argument("--output", type=Path, required=True, help="scores, Parquet")
     args = parser.parse_args(argv)
-    log = start_log("numpy")
+    log = start_log("xgboost", "numpy")
     import xgboost
-
-    log.info("xgboost %s", xgboost.__version__)
 
     meta = read_json(args.meta)
     booster = load_booster(args.model, args.threads)

@@ -127,11 +127,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="model, XGBoost JSON")
     parser.add_argument("--meta", type=Path, required=True, help="description of the model, JSON")
     args = parser.parse_args(argv)
-    log = start_log("numpy", seed=args.seed)
+    log = start_log("xgboost", "numpy", seed=args.seed)
     import xgboost
-
-    # the distribution is called xgboost or xgboost-cpu
-    log.info("xgboost %s", xgboost.__version__)
 
     features, boosting = args.config["features"], args.config["boosting"]
     files = {SIGNAL: args.signal, BACKGROUND: args.background}
