@@ -98,4 +98,4 @@ wildcard_constraints:
     size=r"(_\d+jets)?",
     mixture="[A-Za-z0-9_]+",
     window=r"[\d.]+-[\d.]+",
-    measurement="[A-Za-z0-9_]+",
+    measurement="[A-Za-z0-9_]+(/patches/[^/]+)?",

@@ -1,82 +1,68 @@
-# Input and params functions of the rules in inference.smk, and the check of its section.
+# Measurements of the configuration, their folders, and the functions that all rules of inference_*.smk share.
+import json
 import re
 
 from lhcml.inference.check_measurements import check_measurements
 
 MEASUREMENTS = config["inference"]["measurements"]
+# The key that says what the workspace of a measurement is made of
+MEASUREMENT_SOURCES = ("channel", "histograms", "workspace", "histfactory", "combine", "resonance")
 
 
-def measurements_of(given: bool) -> str:
-    """Return a wildcard constraint that admits the measurements whose workspace is given (or built); none if there is none."""
-    names = [re.escape(name) for name, block in MEASUREMENTS.items() if ("workspace" in block) == given]
-    return "|".join(names) or "(?!)"
+def measurement_of(wildcards) -> dict:
+    """Return the configuration of a measurement; all patches of a grid have that of the grid."""
+    return MEASUREMENTS[wildcards.measurement.split("/")[0]]
+
+
+def is_grid(name: str) -> bool:
+    """Tell whether a measurement is a background with a set of signal patches, each fitted by itself."""
+    return "patchset" in MEASUREMENTS[name] or "resonance" in MEASUREMENTS[name]
+
+
+def patches_of(name: str) -> list[str]:
+    """Return the names of the patches of a grid: those of its configuration, or all of its patchset."""
+    block = MEASUREMENTS[name]
+    if "resonance" in block:
+        return [f"m{mass:g}" for mass in block["resonance"]["masses"]]
+    if "patches" in block:
+        return block["patches"]
+    with open(block["patchset"], encoding="utf-8") as file:
+        return [patch["metadata"]["name"] for patch in json.load(file)["patches"]]
+
+
+def folders_with(result: str) -> list[str]:
+    """Return the folders below results/inference that have a result: a measurement, or each patch of a grid."""
+    folders = []
+    for name, block in MEASUREMENTS.items():
+        if result in block["results"]:
+            folders += [f"{name}/patches/{patch}" for patch in patches_of(name)] if is_grid(name) else [name]
+    return folders
+
+
+def with_result(result: str, *files: str) -> list[str]:
+    """Return these files of every folder that has a result."""
+    return expand("results/inference/{folder}/{file}", folder=folders_with(result), file=files)
+
+
+def measurements_from(*sources: str) -> str:
+    """Return a wildcard constraint that admits the measurements made of one of these sources."""
+    return one_of([re.escape(name) for name, block in MEASUREMENTS.items() if any(key in block for key in sources)])
 
 
 def measurement_block(*keys: str):
     """Return a params function: these keys of a measurement, as far as it has them."""
 
     def block(wildcards):
-        measurement = MEASUREMENTS[wildcards.measurement]
+        measurement = measurement_of(wildcards)
         return as_json({key: measurement[key] for key in keys if key in measurement})
 
     return block
 
 
-def simulated_datasets(block: dict) -> list[str]:
-    """Return the datasets that templates and working point of a measurement are made of."""
-    names = [name for sample in block["samples"].values() for name in sample["datasets"]]
-    return list(dict.fromkeys([*names, *block["working_point"]["signal"]]))
-
-
-def feature_shifts(block: dict) -> list[str]:
-    """Return the shifts of a measurement that have feature files of their own."""
-    parts = [part for part in block["modifiers"].values() if part.get("source") == "features"]
-    return [part[side] for part in parts for side in ("up", "down")]
-
-
-def measurement_inputs(kind: str):
-    """Return an input function: the feature or score files of a measurement, nominal and shifted."""
-
-    def files(wildcards):
-        block = MEASUREMENTS[wildcards.measurement]
-        wanted = [(name, "nominal") for name in [*simulated_datasets(block), *block["data"]["datasets"]]]
-        for sample in block["samples"].values():
-            wanted += [(name, shift) for name in sample["datasets"] for shift in feature_shifts(block)]
-        paths = []
-        for dataset, shift in dict.fromkeys(wanted):
-            if kind == "features":
-                pattern = "results/features/{channel}/{dataset}/{shift}/{chunk}.parquet"
-                paths += per_chunk(pattern, block["channel"], dataset, shift=shift)
-            else:
-                paths.append(
-                    f"results/taggers/{block['tagger']}/{block['tagger_seed']}/scores/{dataset}/{shift}.parquet"
-                )
-        return paths
-
-    return files
-
-
-def measurement_chunks(wildcards) -> str:
-    """Params function: the number of feature files of each dataset of a measurement."""
-    block = MEASUREMENTS[wildcards.measurement]
-    names = [*simulated_datasets(block), *block["data"]["datasets"]]
-    return as_json({name: len(chunks(block["channel"], name)) for name in names})
-
-
-def measurement_folder(pattern: str):
-    """Return a params function: a results folder of the channel, tagger and seed of a measurement."""
-
-    def folder(wildcards):
-        block = MEASUREMENTS[wildcards.measurement]
-        return pattern.format(channel=block["channel"], tagger=block["tagger"], seed=block["tagger_seed"])
-
-    return folder
-
-
 def plot_labels(wildcards) -> str:
     """Params function: titles of axes, samples and data, and what stands above the axes."""
-    block = MEASUREMENTS[wildcards.measurement]
-    built = "workspace" not in block
+    block = measurement_of(wildcards)
+    built = "channel" in block
     simulated = built and block["data"]["simulated"]
     luminosity = f"{block['luminosity']:g} fb$^{{-1}}$" if "luminosity" in block else ""
     energy = config["channels"][block["channel"]]["label"] if built else ""

@@ -47,11 +47,10 @@ def check_references(config: Mapping[str, Any]) -> None:
     check_unfolding(config)
     for name, measurement in config["inference"]["measurements"].items():
         key = f"inference.measurements.{name}"
-        if "workspace" in measurement:
-            if not Path(measurement["workspace"]).is_file():
-                raise UserError(
-                    f"{key}.workspace: no file {measurement['workspace']!r}", "give the path of a pyhf JSON"
-                )
+        for kind in ("workspace", "patchset", "histfactory"):
+            if kind in measurement and not Path(measurement[kind]).is_file():
+                raise UserError(f"{key}.{kind}: no file {measurement[kind]!r}", "give the path of an existing file")
+        if "channel" not in measurement:
             continue
         require_known(f"{key}.channel", [measurement["channel"]], list(channels))
         require_known(f"{key}.tagger", [measurement["tagger"]], list(taggers["models"]))

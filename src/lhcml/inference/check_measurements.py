@@ -28,7 +28,7 @@ def check_measurements(measurements: Mapping[str, Any], channels: Mapping[str, A
         For the first fault, with its key, value, and fix.
     """
     for name, block in measurements.items():
-        if "workspace" in block:
+        if "channel" not in block:
             continue
         shifts = channels[block["channel"]].get("selection", {}).get("shifts", [])
         for key, cause, fix in [*_faults(block), *_shift_faults(block, shifts)]:

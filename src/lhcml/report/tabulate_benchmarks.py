@@ -89,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     log = start_log()
     jobs = [
-        (path.parts[-3], path.parts[-2], *cost)
-        for path in sorted(args.folder.glob("*/*/*.tsv"))
+        (*path.relative_to(args.folder).parts[:2], *cost)
+        for path in sorted(args.folder.glob("*/*/**/*.tsv"))
         for cost in read_benchmark(path)
     ]
     if not jobs:

@@ -1,0 +1,2 @@
+# Inference: what is published.
+INFERENCE_PUBLICATION_TARGETS = []
