@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from lhcml.common.configuration import STAGES, load_schema  # noqa: E402
 
-RULE = re.compile(r'^rule (\w+):\n    """(.*?)"""\n(.*?)(?=^\S|\Z)', flags=re.DOTALL | re.MULTILINE)
+RULE = re.compile(r'^(?:rule|checkpoint) (\w+):\n    """(.*?)"""\n(.*?)(?=^\S|\Z)', flags=re.DOTALL | re.MULTILINE)
 
 
 def rule_pages(text: str) -> Iterator[str]:

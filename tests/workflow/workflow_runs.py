@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 NOTHING = "Nothing to be done"
 # Leaves XGBoost and the PFN of the taggers of the default run
 TWO_TAGGERS = dict.fromkeys(("dense", "efn", "cnn", "particlenet_lite", "stacked"))
-RULE = re.compile(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", flags=re.DOTALL | re.MULTILINE)
+RULE = re.compile(r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", flags=re.DOTALL | re.MULTILINE)
 
 
 def rule_bodies() -> dict[str, str]:
