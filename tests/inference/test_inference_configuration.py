@@ -10,7 +10,7 @@ import pytest
 import yaml
 from inference_toys import measurement
 
-from lhcml.common.configuration import fill_defaults
+from lhcml.common.configuration import fill_defaults, load_schema
 from lhcml.common.errors import UserError
 from lhcml.inference.check_measurements import check_measurements
 
@@ -23,7 +23,7 @@ CHANNELS = {
 
 @pytest.fixture(scope="module")
 def schema(root: Path) -> dict:
-    return yaml.safe_load((root / "workflow/schemas/inference.schema.yaml").read_text())
+    return load_schema(root / "workflow/schemas")["properties"]["inference"]
 
 
 def errors(schema: dict, block: dict) -> list[str]:
@@ -61,7 +61,7 @@ def test_given_workspace_needs_nothing_else_and_takes_no_templates(schema):
     assert errors(schema, {"workspace": "a.json", "channel": "toptag"})
     filled = fill_defaults({"measurements": {"m": {"workspace": "a.json"}}}, schema)
     assert errors(schema, filled["measurements"]["m"]) == []
-    assert filled["measurements"]["m"]["toys"] == {"count": 200}
+    assert filled["measurements"]["m"]["limit"]["level"] == 0.05
 
 
 @pytest.mark.parametrize(
