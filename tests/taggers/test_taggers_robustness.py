@@ -5,11 +5,12 @@ import pytest
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, write_parquet
+from lhcml.common.identity import JET_IDENTITY
 from lhcml.taggers import list_test_jets
 from lhcml.taggers.compute_metrics import main as compute_metrics
 from lhcml.taggers.compute_robustness import Sample, compare_samples
 from lhcml.taggers.compute_robustness import main as compute_robustness
-from lhcml.taggers.matching import JET_KEYS, identities, positions_of
+from lhcml.taggers.matching import identities, positions_of
 
 
 def keys(events, rank=0):
@@ -120,5 +121,5 @@ def read_table(path):
     import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(path)
-    assert {"dataset", *JET_KEYS, "label", "jet_mass"} <= set(table.column_names)
+    assert {"dataset", *JET_IDENTITY, "label", "jet_mass"} <= set(table.column_names)
     return table.to_pydict()

@@ -31,8 +31,8 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, require_finite, write_json, write_parquet_parts
+from lhcml.common.identity import EVENT_IDENTITY
 
-IDENTITY = ("run", "luminosityBlock", "event")
 COLLECTIONS = {"muons": "Muon", "electrons": "Electron", "photons": "Photon"}
 # events at a time: pairs of 35 objects take 40 MB a quantity
 STEP = 4000
@@ -61,7 +61,7 @@ def read_steps(path: Path, names: Sequence[str]) -> Iterator[ak.Array]:
 def branch_names(config: Mapping[str, Any]) -> list[str]:
     """Return the branches that are read where a file has them."""
     collections = {"jets": config["jets"], "bjets": config["jets"], **COLLECTIONS}
-    names = [*IDENTITY, "weight_nominal", "selectedJet_nominal", f"{config['met']}_pt", f"{config['met']}_phi"]
+    names = [*EVENT_IDENTITY, "weight_nominal", "selectedJet_nominal", f"{config['met']}_pt", f"{config['met']}_phi"]
     names.append(f"{config['jets']}_{config['btag']['column']}")
     for kind, collection in collections.items():
         columns = [*("pt", "eta", "phi", "mass"), *(name for name in config["objects"][kind]["cuts"])]
@@ -170,7 +170,7 @@ def matrix_columns(
         If a branch that is needed is missing, NaN or infinite.
     """
     met = [f"{config['met']}_{name}" for name in ("pt", "phi")]
-    missing = [name for name in (*IDENTITY, "weight_nominal", *met) if name not in events.fields]
+    missing = [name for name in (*EVENT_IDENTITY, "weight_nominal", *met) if name not in events.fields]
     if missing:
         raise UserError(
             f"{where} has no branch {', '.join(missing)}",
@@ -188,7 +188,7 @@ def matrix_columns(
     met_pt, met_phi = (ak.to_numpy(events[name]).astype(np.float64) for name in met)
     matrix = rapidity_mass_matrix(slots, met_pt, met_phi, config["energy"])
     weights = ak.to_numpy(events["weight_nominal"]).astype(np.float64)
-    columns: dict[str, Any] = {name: ak.to_numpy(events[name]).astype(np.int64) for name in IDENTITY}
+    columns: dict[str, Any] = {name: ak.to_numpy(events[name]).astype(np.int64) for name in EVENT_IDENTITY}
     columns |= {"weight_nominal": weights, "weight_pb": weights * weight_to_pb}
     columns |= {f"n_{kind}": ak.to_numpy(ak.num(objects[kind]["pt"])).astype(np.int64) for kind in TYPES}
     columns |= nine_masses(slots)

@@ -20,8 +20,7 @@ from lhcml.anomaly.task import FloatArray
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import parquet_columns, read_parquet, require_finite, write_parquet
-
-IDENTITY = ("run", "luminosityBlock", "event")
+from lhcml.common.identity import EVENT_IDENTITY
 
 
 def four_momentum(pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray) -> FloatArray:
@@ -76,7 +75,7 @@ def dijet_columns(jets: ak.Array, names: Sequence[str]) -> dict[str, Any]:
     mass = ak.to_numpy(jets["jet_mass"])
     lighter = np.where(mass[pair[0]] <= mass[pair[1]], pair[0], pair[1])
     heavier = pair.sum(axis=0) - lighter
-    columns: dict[str, Any] = {name: ak.to_numpy(jets[name])[first] for name in (*IDENTITY, "weight_nominal")}
+    columns: dict[str, Any] = {name: ak.to_numpy(jets[name])[first] for name in (*EVENT_IDENTITY, "weight_nominal")}
     for number, rows in ((1, lighter), (2, heavier)):
         for name in names:
             values = ak.to_numpy(jets[name])[rows].astype(np.float64)
@@ -104,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     needed = {"jet_pt", "jet_eta", "jet_phi", "jet_mass", "jet_rank"}
     if not needed <= set(names):
         raise UserError(f"{files[0]} lacks {', '.join(sorted(needed - set(names)))}", "make the features again")
-    jets = read_parquet(files, [*IDENTITY, "weight_nominal", *names])
+    jets = read_parquet(files, [*EVENT_IDENTITY, "weight_nominal", *names])
     columns = dijet_columns(jets, [name for name in names if name != "jet_rank"])
     if len(columns["dijet_mass"]) == 0:
         raise UserError(

@@ -20,8 +20,8 @@ import numpy as np
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import parquet_columns, read_parquet, require_finite, write_parquet
+from lhcml.common.identity import EVENT_IDENTITY
 
-IDENTITY = ("run", "luminosityBlock", "event")
 # columns that the search itself writes
 RESERVED = ("label", "fold", "score")
 SEE = "name the columns as docs/anomaly_inputs.md says"
@@ -35,9 +35,9 @@ def read_table(path: Path, number: int) -> dict[str, Any]:
     present = parquet_columns(path)
     if "dijet_mass" not in present:
         raise UserError(f"{path} has no column dijet_mass; it has: {', '.join(present)}", SEE)
-    lacking = [name for name in IDENTITY if name not in present]
-    if 0 < len(lacking) < len(IDENTITY):
-        raise UserError(f"{path} does not have all of {', '.join(IDENTITY)}", "give all three, or none of them")
+    lacking = [name for name in EVENT_IDENTITY if name not in present]
+    if 0 < len(lacking) < len(EVENT_IDENTITY):
+        raise UserError(f"{path} does not have all of {', '.join(EVENT_IDENTITY)}", "give all three, or none of them")
     types = {field.name: field.type for field in pyarrow.parquet.read_schema(path)}
     taken = [name for name in present if name not in RESERVED and (is_integer(types[name]) or is_floating(types[name]))]
     table = read_parquet(path, taken)
@@ -48,7 +48,7 @@ def read_table(path: Path, number: int) -> dict[str, Any]:
         # a gap is not finite either
         values = ak.to_numpy(ak.fill_none(table[name], np.nan))
         require_finite(f"column {name}", values, str(path))
-        columns[name] = values.astype(np.int64 if name in IDENTITY else np.float64)
+        columns[name] = values.astype(np.int64 if name in EVENT_IDENTITY else np.float64)
     left_out = ", ".join(name for name in present if name not in taken)
     logging.getLogger("lhcml").info("%s: %d events; columns left out: %s", path, rows, left_out or "none")
     return columns
@@ -85,7 +85,7 @@ def read_tables(paths: Sequence[Path]) -> dict[str, Any]:
         raise UserError(f"no rows in {names}", "give tables that hold events")
     if {"jet1_mass", "jet2_mass"} <= columns.keys() and (columns["jet1_mass"] > columns["jet2_mass"]).any():
         raise UserError(f"jet1 is heavier than jet2 in events of {names}", "call the lighter jet jet1")
-    repeated = rows - np.unique(np.stack([columns[name] for name in IDENTITY]), axis=1).shape[1]
+    repeated = rows - np.unique(np.stack([columns[name] for name in EVENT_IDENTITY]), axis=1).shape[1]
     if repeated:
         raise UserError(
             f"{repeated} of {rows} events of {names} have the run, luminosityBlock and event of another",

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from lhcml.common.alignment import align
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_parquet, require_finite
+from lhcml.common.identity import JET_IDENTITY
 
 Floats: TypeAlias = NDArray[np.float64]
 
-IDENTITY = ("run", "luminosityBlock", "event", "jet_rank")
 CONSTITUENTS = ("part_pt", "part_deta", "part_dphi")
 
 
@@ -69,7 +69,7 @@ def read_jets(paths: Sequence[Path], wanted: Mapping[str, int]) -> dict[str, ak.
     for path in paths:
         if not any(missing.values()):
             break
-        table = read_parquet(path, [*IDENTITY, *CONSTITUENTS, "jet_mass", "split"])
+        table = read_parquet(path, [*JET_IDENTITY, *CONSTITUENTS, "jet_mass", "split"])
         for split in wanted:
             chosen = table[table["split"] == split][: missing[split]]
             parts[split].append(chosen)

@@ -29,10 +29,10 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, read_parquet, write_json, write_parquet
 from lhcml.common.hashing import GOLDEN, hash_events, mix
+from lhcml.common.identity import EVENT_IDENTITY
 
 Columns: TypeAlias = "dict[str, NDArray[Any]]"
 
-IDENTITY = ("run", "luminosityBlock", "event")
 PB_IN_FB = 1000.0
 
 
@@ -59,7 +59,7 @@ def take(columns: Mapping[str, NDArray[Any]], rows: NDArray[Any]) -> Columns:
 def fold_of(columns: Mapping[str, NDArray[Any]], folds: int) -> NDArray[np.int64]:
     """Return the fold of each event from a hash of its identity: copies of an event share their fold."""
     # mixed with another constant than the split into training and test events, so that the two are independent
-    bits = mix(hash_events(*(columns[name] for name in IDENTITY)) + GOLDEN + GOLDEN)
+    bits = mix(hash_events(*(columns[name] for name in EVENT_IDENTITY)) + GOLDEN + GOLDEN)
     return (bits % np.uint64(folds)).astype(np.int64)
 
 

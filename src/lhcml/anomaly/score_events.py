@@ -23,10 +23,10 @@ from lhcml.anomaly.task import FloatArray, Sample, Task
 from lhcml.common.cli import Progress, json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_parquet, require_finite, write_parquet
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.common.seeds import derive_seed
 
-IDENTITY = ("run", "luminosityBlock", "event")
-KEPT = (*IDENTITY, "dijet_mass", "fold", "label")
+KEPT = (*EVENT_IDENTITY, "dijet_mass", "fold", "label")
 
 
 def read_sample(path: Path, names: Sequence[str]) -> Sample:
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     scores, signal_scores = score_folds(data, fold, signal.where(judged), task, method, args.seed)
     kept = {name: ak.to_numpy(table[name]) for name in KEPT if name in table.fields}
     write_parquet(args.scores, kept | {"score": scores})
-    rest = read_parquet(args.mixture / "signal.parquet", [*IDENTITY, "dijet_mass", "weight_nominal"])[judged]
+    rest = read_parquet(args.mixture / "signal.parquet", [*EVENT_IDENTITY, "dijet_mass", "weight_nominal"])[judged]
     columns = {name: ak.to_numpy(rest[name]) for name in rest.fields}
     write_parquet(args.signal_scores, columns | {"score": signal_scores})
 

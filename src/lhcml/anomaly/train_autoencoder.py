@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from lhcml.anomaly import autoencoder_metrics as metrics
 from lhcml.anomaly.jet_autoencoders import Autoencoder, build_model, energies, train_plain
-from lhcml.anomaly.jet_inputs import IDENTITY, input_scale, make_inputs, read_jets
+from lhcml.anomaly.jet_inputs import input_scale, make_inputs, read_jets
 from lhcml.anomaly.normalized import train_normalized
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import require_finite, write_json, write_parquet
+from lhcml.common.identity import JET_IDENTITY
 from lhcml.common.seeds import derive_seed
 
 # below any energy that single precision can tell from a perfect reconstruction
@@ -159,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     final = scores["final"]
     write_parquet(
         args.scores,
-        {column: np.concatenate([ak.to_numpy(test[name][column]) for name in final]) for column in IDENTITY}
+        {column: np.concatenate([ak.to_numpy(test[name][column]) for name in final]) for column in JET_IDENTITY}
         | {
             "class": ak.Array([name for name in final for _ in range(len(final[name]))]),
             "jet_mass": np.concatenate([masses[name] for name in final]),

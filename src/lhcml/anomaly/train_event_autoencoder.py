@@ -34,12 +34,12 @@ from lhcml.anomaly.task import FloatArray
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_parquet, require_finite, write_json, write_parquet
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.common.seeds import derive_seed
 
 if TYPE_CHECKING:
     import torch
 
-IDENTITY = ("run", "luminosityBlock", "event")
 # events read at once: their matrices take 100 MB
 READ_ROWS = 20_000
 # added to the mean squared error, so that a perfect reconstruction has a logarithm
@@ -227,7 +227,7 @@ def signal_efficiency(
 
 def read_small(path: Path) -> ak.Array:
     """Return identity, weights and masses of a dataset: all but the matrices."""
-    columns = read_parquet(path, [*IDENTITY, "weight_pb", *MASSES])
+    columns = read_parquet(path, [*EVENT_IDENTITY, "weight_pb", *MASSES])
     require_finite("column weight_pb", columns["weight_pb"], str(path))
     return columns
 
@@ -242,7 +242,7 @@ def score_rows(model: Any, path: Path, rows: NDArray[np.intp], cells: NDArray[np
 
 def score_columns(table: ak.Array, rows: NDArray[np.intp], losses: FloatArray, name: str, data: bool) -> dict[str, Any]:
     """Return the columns of the scores of some events of a dataset."""
-    columns = {key: ak.to_numpy(table[key])[rows] for key in (*IDENTITY, "weight_pb", *MASSES)}
+    columns = {key: ak.to_numpy(table[key])[rows] for key in (*EVENT_IDENTITY, "weight_pb", *MASSES)}
     return columns | {"loss": losses, "dataset": ak.Array([name] * len(rows)), "data": np.full(len(rows), data)}
 
 

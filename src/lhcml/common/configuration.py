@@ -80,6 +80,12 @@ def describe_error(error: Any) -> str:
             hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
             lines.append(f"{f'{where}.{key}' if where else key}: unknown key; {hint}")
         return "\n  ".join(lines)
+    if error.validator == "oneOf" and not error.context:
+        # more than one alternative holds; where each is told by a key, name those that exclude each other
+        keys = [part["required"][0] for part in error.validator_value if part.get("required")]
+        given = [key for key in dict.fromkeys(keys) if key in error.instance]
+        if len(given) > 1:
+            return f"{where}: {', '.join(given)} do not go together; keep one of them"
     if error.validator in ("oneOf", "anyOf") and error.context:
         # tell the errors of the alternative that fits best: the one with the fewest of them
         branches: dict[Any, list[Any]] = {}

@@ -49,8 +49,8 @@ def jet_features(jets: Jets, radius: float, config: Mapping[str, Any]) -> dict[s
     import awkward as ak
     import numpy as np
 
+    from lhcml.common.identity import EVENT_IDENTITY
     from lhcml.features.constituents import relative_kinematics
-    from lhcml.features.read_skim import EVENT_IDS
     from lhcml.features.split import split_events
     from lhcml.features.substructure import LUND_VALUES, OBSERVABLES, jet_observables
 
@@ -68,7 +68,7 @@ def jet_features(jets: Jets, radius: float, config: Mapping[str, Any]) -> dict[s
     return {
         **jets.ids,
         "jet_rank": jets.rank,
-        "split": ak.Array(split_events(*(jets.ids[name] for name in EVENT_IDS), fractions=config["split"])),
+        "split": ak.Array(split_events(*(jets.ids[name] for name in EVENT_IDENTITY), fractions=config["split"])),
         **jets.weights,
         **{name: values.astype(np.float32) for name, values in single.items()},
         "jet_multiplicity": jets.all_counts,

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.common.files import require_finite
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.features import dileptons, substructure
 from lhcml.features.constituents import relative_kinematics
 from lhcml.features.lund import LEAST_MASS
 from lhcml.features.read_skim import (
     CANDIDATES,
-    EVENT_IDS,
     PUPPI_WEIGHT,
     Jets,
     check_branches,
@@ -128,16 +128,16 @@ def no_events(present: set[str], shift: str, config: Mapping[str, Any]) -> Colum
     selection = config["selection"]
     leptons = dileptons.reco_branches(selection) if "z_candidate" in selection else []
     always, constituents = required_branches(config["jet"], shift)
-    lists = {*always, *constituents, *leptons, *gen_branches(present, config)} - set(EVENT_IDS)
+    lists = {*always, *constituents, *leptons, *gen_branches(present, config)} - set(EVENT_IDENTITY)
     none: Any = np.zeros(0, np.int64)
     events: Columns = {name: ak.unflatten(none, none) for name in lists}
-    numbers = {*EVENT_IDS, f"passes_{shift}", *(name for name in present if name.startswith("weight_"))}
+    numbers = {*EVENT_IDENTITY, f"passes_{shift}", *(name for name in present if name.startswith("weight_"))}
     return level_columns(events | dict.fromkeys(numbers, none), "a skim without events", shift, config)
 
 
 def level_columns(events: Mapping[str, ak.Array], path: str, shift: str, config: Mapping[str, Any]) -> Columns:
     """Return the columns of both levels of some events; parameters as in `read_levels`, `events` by branch."""
-    made: Columns = {name: ak.to_numpy(events[name]).astype(np.int64) for name in EVENT_IDS}
+    made: Columns = {name: ak.to_numpy(events[name]).astype(np.int64) for name in EVENT_IDENTITY}
     for name in sorted(events):
         if name.startswith("weight_"):
             made[name] = ak.to_numpy(events[name]).astype(np.float64)
@@ -185,7 +185,7 @@ def particle_level(events: Mapping[str, ak.Array], path: str, config: Mapping[st
     order = particle_jets(events, collection, leptons, selection["candidates"])
     passes &= ak.to_numpy(ak.num(order) >= count)
     # the reader of detector-level jets sees the particle level under the names that it knows
-    renamed: Columns = {name: events[name] for name in EVENT_IDS}
+    renamed: Columns = {name: events[name] for name in EVENT_IDENTITY}
     renamed |= {name: values for name, values in events.items() if name.startswith(f"{collection}_")}
     renamed |= {f"PFCands_{name}": events[f"GenCands_{name}"] for name in CANDIDATES}
     renamed |= {f"{collection}PFCands_{name}": events[f"{links}_{name}"] for name in ("jetIdx", "pFCandsIdx")}

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import require_finite
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.features.constituents import constituent_lists, order_by_pt
 
-EVENT_IDS = ("run", "luminosityBlock", "event")
 CANDIDATES = ("pt", "eta", "phi", "mass", "charge", "pdgId")
 PUPPI_WEIGHT = "PFCands_puppiWeight"
 
@@ -82,7 +82,7 @@ def jet_columns(collection: str, shift: str) -> dict[str, str]:
 def required_branches(collection: str, shift: str) -> tuple[list[str], list[str]]:
     """Return the branches needed of every skim, and those that only files with jet constituents have."""
     jets = {*jet_columns(collection, shift).values(), f"{collection}_pt"}
-    always = [*EVENT_IDS, "weight_nominal", f"selectedJet_{shift}", *sorted(jets)]
+    always = [*EVENT_IDENTITY, "weight_nominal", f"selectedJet_{shift}", *sorted(jets)]
     links = [f"{collection}PFCands_jetIdx", f"{collection}PFCands_pFCandsIdx"]
     return always, [*links, *(f"PFCands_{name}" for name in CANDIDATES)]
 
@@ -115,7 +115,7 @@ def check_branches(path: str | Path, present: set[str], collection: str, shift: 
 def check_types(path: str | Path, columns: Mapping[str, ak.Array]) -> None:
     """Raise a UserError for the first branch that is not a number, or a list of numbers, per event as in NanoAOD."""
     for name, values in columns.items():
-        per_event = name in EVENT_IDS or name.startswith("weight_")
+        per_event = name in EVENT_IDENTITY or name.startswith("weight_")
         wanted, lists = ("one number", 1) if per_event else ("a list of numbers", 2)
         if values.ndim != lists or not str(values.type.content).split(" * ")[-1].startswith(("int", "uint", "float")):
             raise UserError(
@@ -251,7 +251,7 @@ def select_jets(
         parts, counts, jets = change(parts, counts, jets)
     order, kept = order_by_pt(parts["pt"], counts, max_constituents)
     return Jets(
-        ids={name: ak.to_numpy(events[name]).astype(np.int64)[event] for name in EVENT_IDS},
+        ids={name: ak.to_numpy(events[name]).astype(np.int64)[event] for name in EVENT_IDENTITY},
         rank=ak.to_numpy(ak.flatten(ak.local_index(selected))).astype(np.int64),
         weights={name: ak.to_numpy(events[name]).astype(np.float64)[event] for name in weights},
         jets=jets,

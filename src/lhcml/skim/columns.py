@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lhcml.common.errors import UserError
-from lhcml.skim.read_source import EVENT_IDS, Source, present_columns
+from lhcml.common.identity import EVENT_IDENTITY
+from lhcml.skim.read_source import Source, present_columns
 from lhcml.skim.selection import FOUR_MOMENTUM, lepton_blocks, required_columns
 from lhcml.skim.systematics import KINEMATIC_SHIFTS, SHOWER_WEIGHTS, WEIGHT_SHIFTS
 
@@ -159,7 +160,7 @@ def make_plan(source: Source, selection: Mapping[str, Any], jer_scale: float, da
     kinematic, weights = find_shifts(source, selection["shifts"], data, notes)
     top_match = not data and dataset in selection.get("top_match", {}).get("datasets", [])
 
-    required = [*EVENT_IDS, *required_columns(selection, source.names), *triggers]
+    required = [*EVENT_IDENTITY, *required_columns(selection, source.names), *triggers]
     required += [] if data else ["genWeight"]
     required += ["PSWeight"] if weights else []
     required += TOP_COLUMNS if top_match else []
@@ -193,7 +194,7 @@ def make_plan(source: Source, selection: Mapping[str, Any], jer_scale: float, da
     if keep["particle_level"] and not data:
         optional += columns_of(*PARTICLE_LEVEL)
         optional += [f"{GENERATED_LINKS[jets]}_{name}" for name in ("jetIdx", "pFCandsIdx")]
-    written = [*EVENT_IDS, *keep["branches"], *([] if data else ["genWeight"])]
+    written = [*EVENT_IDENTITY, *keep["branches"], *([] if data else ["genWeight"])]
     selecting = present_columns(source, required, [])
     written = present_columns(source, written, [*selecting, *optional])
     return Plan(

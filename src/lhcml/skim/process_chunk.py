@@ -10,11 +10,12 @@ import numpy as np
 
 from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.skim.columns import TOP_COLUMNS, Z_COLUMNS, Plan
 from lhcml.skim.constituents import keep_constituents, particle_flow_charge
 from lhcml.skim.jagged import Columns, Floats, Integers, Mask, counts, flat, owners, starts
 from lhcml.skim.luminosity import luminosity_mask
-from lhcml.skim.read_source import EVENT_IDS, Source, load_columns
+from lhcml.skim.read_source import Source, load_columns
 from lhcml.skim.selection import FOUR_MOMENTUM, event_cuts, fixed_jet_mask, jet_cuts
 from lhcml.skim.systematics import (
     SHOWER_WEIGHTS,
@@ -82,7 +83,7 @@ def shift_jets(columns: Columns, plan: Plan, config: Mapping[str, Any], radius: 
     radius : float
         Radius of the selected jets; `Jet` beside `FatJet` has 0.4.
     """
-    identity = [ak.to_numpy(columns[name]) for name in EVENT_IDS]
+    identity = [ak.to_numpy(columns[name]) for name in EVENT_IDENTITY]
     factors: dict[str, dict[str, Floats]] = {}
     for collection in plan.shifted:
         jets = {name: flat(columns[f"{collection}_{name}"]) for name in ("pt", "eta", "phi")}

@@ -14,10 +14,10 @@ from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.skim.naming import canonical_name, canonical_names
 
 FETCH_AGAIN = "fetch it again, or set `skim.on_bad_file: skip` to go on without it"
-EVENT_IDS = ("run", "luminosityBlock", "event")
 
 
 class SkimSchema(NanoAODSchema):  # type: ignore[misc]
@@ -181,7 +181,7 @@ def chunk_bounds(source: Source, columns: Sequence[str], step_size: int) -> Iter
 
 def read_chunk(source: Source, columns: Sequence[str], start: int, stop: int) -> ak.Array:
     """Return the events `start` to `stop` as NanoEvents with virtual arrays; a branch is read when it is first used."""
-    wanted = {*columns, *("n" + name.partition("_")[0] for name in columns), *EVENT_IDS}
+    wanted = {*columns, *("n" + name.partition("_")[0] for name in columns), *EVENT_IDENTITY}
     in_file = {source.names[name] for name in wanted if name in source.names}
     factory = NanoEventsFactory.from_root(
         source.directory,

@@ -11,8 +11,8 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.skim.columns import LINKS
-from lhcml.skim.read_source import EVENT_IDS
 from lhcml.skim.selection import FOUR_MOMENTUM
 from lhcml.skim.systematics import KINEMATIC_SHIFTS, WEIGHT_SHIFTS
 
@@ -75,7 +75,7 @@ def skeleton(selection: Mapping[str, Any], data: bool) -> dict[str, Any]:
     jets = selection["jets"]["collection"]
     shifts = [] if data else [shift for shift in selection["shifts"] if shift in KINEMATIC_SHIFTS]
     weights = [] if data else [shift for shift in selection["shifts"] if shift in WEIGHT_SHIFTS]
-    flat = [*EVENT_IDS, *(f"weight_{shift}" for shift in ("nominal", *weights))]
+    flat = [*EVENT_IDENTITY, *(f"weight_{shift}" for shift in ("nominal", *weights))]
     flat += [f"passes_{shift}" for shift in ("nominal", *shifts)]
     jagged = [f"{jets}_{name}" for name in FOUR_MOMENTUM]
     jagged += [f"{jets}_{name}_{shift}" for shift in shifts for name in ("pt", "mass")]

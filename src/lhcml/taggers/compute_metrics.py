@@ -40,16 +40,17 @@ def masses(jets: Path, files: Sequence[Path], split: str | None) -> NDArray[np.f
     """
     import numpy as np
 
-    from lhcml.taggers.matching import JET_KEYS, identities, positions_of
+    from lhcml.common.identity import JET_IDENTITY
+    from lhcml.taggers.matching import identities, positions_of
 
-    known = read_columns(jets, ["dataset", *JET_KEYS, "jet_mass"])
+    known = read_columns(jets, ["dataset", *JET_IDENTITY, "jet_mass"])
     found = []
     for path in files:
-        table = read_columns(path, [*JET_KEYS, *(["split"] if split else [])])
+        table = read_columns(path, [*JET_IDENTITY, *(["split"] if split else [])])
         chosen = table["split"] == split if split else np.ones(len(table["run"]), dtype=bool)
         here = known["dataset"] == path.parent.name
         wanted, available = identities(
-            [{name: table[name][chosen] for name in JET_KEYS}, {name: known[name][here] for name in JET_KEYS}]
+            [{name: table[name][chosen] for name in JET_IDENTITY}, {name: known[name][here] for name in JET_IDENTITY}]
         )
         place = positions_of(wanted, available, str(jets))
         if (place < 0).any():

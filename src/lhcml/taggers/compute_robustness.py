@@ -16,7 +16,8 @@ import numpy as np
 
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.files import finite_or_none, write_json
-from lhcml.taggers.matching import JET_KEYS, Columns, identities
+from lhcml.common.identity import JET_IDENTITY
+from lhcml.taggers.matching import Columns, identities
 from lhcml.taggers.metrics import POINTS, Bools, Floats, SortedScores, bootstrap_counts, check_scores
 from lhcml.taggers.score_tables import read_columns
 from lhcml.taggers.sculpting import threshold_at
@@ -33,11 +34,11 @@ class Sample:
 
 def read_sample(folder: Path, signal: Sequence[str], background: Sequence[str], shift: str) -> Sample:
     """Read the test jets of all datasets from a folder of scores."""
-    parts: dict[str, list[Any]] = {name: [] for name in (*JET_KEYS, "dataset", "score", "signal")}
+    parts: dict[str, list[Any]] = {name: [] for name in (*JET_IDENTITY, "dataset", "score", "signal")}
     for number, dataset in enumerate([*signal, *background]):
-        table = read_columns(folder / dataset / f"{shift}.parquet", [*JET_KEYS, "split", "score"])
+        table = read_columns(folder / dataset / f"{shift}.parquet", [*JET_IDENTITY, "split", "score"])
         chosen = table["split"] == "test"
-        for name in (*JET_KEYS, "score"):
+        for name in (*JET_IDENTITY, "score"):
             parts[name].append(table[name][chosen])
         parts["dataset"].append(np.full(chosen.sum(), number))
         parts["signal"].append(np.full(chosen.sum(), dataset in signal))
@@ -56,7 +57,7 @@ def compare_samples(nominal: Sample, shifted: Sample, replicas: int, seed: int) 
         threshold, `signal_efficiency_x`, `passing_x` (background jets), `rejection_x`, `rejection_x_change` (relative:
         0.1 is 10 % more) and its `_std`. None where no background jet passes.
     """
-    ids = identities([nominal.keys, shifted.keys], ("dataset", *JET_KEYS))
+    ids = identities([nominal.keys, shifted.keys], ("dataset", *JET_IDENTITY))
     union, first = np.unique(np.concatenate(ids), return_index=True)
     label = np.concatenate([nominal.signal, shifted.signal])[first]
     rows = [np.searchsorted(union, identity) for identity in ids]

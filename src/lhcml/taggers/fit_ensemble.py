@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from lhcml.common.cli import git_hash, make_parser, run_main, start_log
 from lhcml.common.files import read_json, write_json
+from lhcml.common.identity import JET_IDENTITY
 from lhcml.taggers.ensembles import fit_weights
 from lhcml.taggers.logits import logit
-from lhcml.taggers.matching import JET_KEYS, require_same_rows
+from lhcml.taggers.matching import require_same_rows
 from lhcml.taggers.score_tables import read_columns
 
 
@@ -32,7 +33,7 @@ def read_margins(folders: Sequence[Path], datasets: Sequence[str], split: str) -
     columns = []
     for dataset in datasets:
         tables = [
-            read_columns(folder / dataset / "nominal.parquet", [*JET_KEYS, "split", "score"]) for folder in folders
+            read_columns(folder / dataset / "nominal.parquet", [*JET_IDENTITY, "split", "score"]) for folder in folders
         ]
         for folder, table in zip(folders, tables, strict=True):
             require_same_rows(tables[0], table, f"{folder} and {folders[0]}")

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_json, write_parquet
-from lhcml.taggers.matching import JET_KEYS, identities, positions_of
+from lhcml.common.identity import JET_IDENTITY
+from lhcml.taggers.matching import identities, positions_of
 from lhcml.taggers.score_tables import read_columns
 
 Table = Mapping[str, NDArray[Any]]
@@ -34,20 +35,20 @@ def match(test: Table, given: Table, where: str) -> NDArray[np.float64]:
         If a key is not an integer, jets cannot be told apart without `dataset`, a test jet has no score or two, or a
         score is not a number between 0 and 1.
     """
-    for name in JET_KEYS:
+    for name in JET_IDENTITY:
         if given[name].dtype.kind not in "iu":
             raise UserError(f"column {name} of {where} is of type {given[name].dtype}", "write it as integers")
-    names = (["dataset"] if "dataset" in given else []) + list(JET_KEYS)
+    names = (["dataset"] if "dataset" in given else []) + list(JET_IDENTITY)
     wanted, available = identities([test, given], names)
     if len(np.unique(wanted)) < len(wanted):
         raise UserError(
-            f"test jets of several datasets have the same {', '.join(JET_KEYS)}",
+            f"test jets of several datasets have the same {', '.join(JET_IDENTITY)}",
             f"add to {where} a column `dataset`, with the names in the table of test jets",
         )
     place = positions_of(wanted, available, where)
     missing = np.flatnonzero(place < 0)
     if missing.size:
-        first = ", ".join(f"{name} {test[name][missing[0]]}" for name in ("dataset", *JET_KEYS))
+        first = ", ".join(f"{name} {test[name][missing[0]]}" for name in ("dataset", *JET_IDENTITY))
         raise UserError(
             f"{where} has no score for {missing.size} of {len(wanted)} test jets, the first: {first}",
             "score every jet of results/taggers/test_jets.parquet; numbers on fewer jets could not be compared",
@@ -76,14 +77,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--meta", type=Path, required=True, help="description, JSON, to write")
     args = parser.parse_args(argv)
     log = start_log("numpy", "pyarrow", "awkward")
-    test = read_columns(args.jets, ["dataset", *JET_KEYS])
-    given = read_columns(args.scores, [*JET_KEYS, "score"], optional=["dataset"])
+    test = read_columns(args.jets, ["dataset", *JET_IDENTITY])
+    given = read_columns(args.scores, [*JET_IDENTITY, "score"], optional=["dataset"])
     score = match(test, given, str(args.scores))
     extra = len(given["score"]) - len(score)
     log.info("%d test jets scored; %d rows of other jets left out", len(score), extra)
     for path in args.output:
         here = test["dataset"] == path.parent.name
-        columns = {name: test[name][here] for name in JET_KEYS}
+        columns = {name: test[name][here] for name in JET_IDENTITY}
         write_parquet(path, columns | {"split": np.full(here.sum(), "test"), "score": score[here]})
     unknown = ("seed", "inputs", "n_train", "n_validation", "best_iteration", "parameters", "train_seconds")
     write_json(

@@ -11,7 +11,7 @@ from pathlib import Path
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_parquet, require_finite, write_parquet
-from lhcml.taggers.matching import JET_KEYS
+from lhcml.common.identity import JET_IDENTITY
 
 OBSERVABLES = ("jet_pt", "jet_eta", "jet_mass")
 
@@ -28,16 +28,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     import awkward as ak
     import numpy as np
 
-    parts: dict[str, list[ak.Array]] = {name: [] for name in ("dataset", *JET_KEYS, "label", *OBSERVABLES)}
+    parts: dict[str, list[ak.Array]] = {name: [] for name in ("dataset", *JET_IDENTITY, "label", *OBSERVABLES)}
     for path in args.features:
         dataset = path.parent.parent.name
-        table = read_parquet(path, columns=[*JET_KEYS, "split", *OBSERVABLES])
+        table = read_parquet(path, columns=[*JET_IDENTITY, "split", *OBSERVABLES])
         table = table[table["split"] == "test"]
         for name in OBSERVABLES:
             require_finite(name, table[name], str(path))
         parts["dataset"].append(np.full(len(table), dataset))
         parts["label"].append(np.full(len(table), int(dataset in args.signal), dtype=np.int64))
-        for name in (*JET_KEYS, *OBSERVABLES):
+        for name in (*JET_IDENTITY, *OBSERVABLES):
             parts[name].append(ak.to_numpy(table[name]))
     columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     if not len(columns["label"]):

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
+from lhcml.common.identity import JET_IDENTITY
 
 # What tells a jet of one dataset apart
-JET_KEYS = ("run", "luminosityBlock", "event", "jet_rank")
 Columns: TypeAlias = Mapping[str, NDArray[np.int64]]
 
 
-def identities(tables: Sequence[Columns], names: Sequence[str] = JET_KEYS) -> list[NDArray[np.int64]]:
+def identities(tables: Sequence[Columns], names: Sequence[str] = JET_IDENTITY) -> list[NDArray[np.int64]]:
     """Return one number a row of each table, equal where all key columns are equal, in any of the tables.
 
     Parameters
@@ -47,7 +47,7 @@ def positions_of(wanted: NDArray[np.int64], available: NDArray[np.int64], where:
     repeated = int(np.count_nonzero(ordered[1:] == ordered[:-1]))
     if repeated:
         raise UserError(
-            f"{repeated} jets of {where} occur more than once (same {', '.join(JET_KEYS)})",
+            f"{repeated} jets of {where} occur more than once (same {', '.join(JET_IDENTITY)})",
             "keep one row a jet; if jets of several datasets share these numbers, add a column `dataset`",
         )
     if not available.size:
@@ -58,7 +58,7 @@ def positions_of(wanted: NDArray[np.int64], available: NDArray[np.int64], where:
 
 def require_same_rows(first: Columns, second: Columns, where: str) -> None:
     """Raise a UserError unless two tables hold the same jets in the same order."""
-    if any(not np.array_equal(first[name], second[name]) for name in JET_KEYS):
+    if any(not np.array_equal(first[name], second[name]) for name in JET_IDENTITY):
         raise UserError(
             f"the jets of {where} differ", "delete these files and run again: all come from the same features"
         )

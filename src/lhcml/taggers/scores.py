@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from lhcml.common.cli import Progress
 from lhcml.common.files import require_finite, write_parquet
+from lhcml.common.identity import JET_IDENTITY
 from lhcml.taggers.inputs import columns_of
 from lhcml.taggers.jets import Jets, pack, read_batches
 
 # What tells a jet apart, carried over from the features in the same order
 SPLITS = ("train", "validation", "test")
-KEYS = ("run", "luminosityBlock", "event", "jet_rank", "split")
+KEYS = (*JET_IDENTITY, "split")
 
 
 def score_files(

@@ -30,6 +30,7 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_json
 from lhcml.common.hashing import hash_events, to_uniform
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.common.seeds import derive_seed
 from lhcml.unfolding.comparison import expected_discriminator
 from lhcml.unfolding.definitions import bin_edges
@@ -156,7 +157,7 @@ def study(simulation: ak.Array, config: Mapping[str, Any], seed: int, threads: i
     """
     tests, method = config["tests"], config["method"]
     simulation = simulation[~simulation["background"]]
-    identity = [column(simulation, name) for name in ("run", "luminosityBlock", "event")]
+    identity = [column(simulation, name) for name in EVENT_IDENTITY]
     first = to_uniform(hash_events(*identity)) < 0.5
     here, there = simulation[first], simulation[~first]
     there = there[there["pass_gen"] | there["pass_reco"]]

@@ -31,8 +31,8 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, read_parquet, require_finite, write_json, write_parquet
+from lhcml.common.identity import EVENT_IDENTITY
 
-IDENTITY = ("run", "luminosityBlock", "event")
 PARTS = ("part_pt", "part_deta", "part_dphi", "part_pdgId")
 FB_IN_PB = 1000.0
 # added to the runs of a dataset whose events are numbered like those of another
@@ -98,7 +98,7 @@ def apply_cuts(columns: Columns, config: Mapping[str, Any], suffix: str = "") ->
 def level_columns(array: ak.Array, config: Mapping[str, Any], where: str, levels: Sequence[str]) -> Columns:
     """Return identity, weights, flags and all observables of some levels, after the cuts."""
     weights = [name for name in array.fields if name.startswith("weight_")]
-    names = [*IDENTITY, *weights]
+    names = [*EVENT_IDENTITY, *weights]
     lists = []
     for level in levels:
         found = [name for name in array.fields if name.startswith(f"{level}_")]
@@ -128,8 +128,8 @@ def shifted_columns(array: ak.Array, nominal: Columns, config: Mapping[str, Any]
     """
     names = [f"reco_{name}" for name in config["observables"]]
     cut_on = [f"reco_{name}" for name in config["selection"]]
-    columns = flat(array, [*IDENTITY, "pass_reco", *dict.fromkeys([*names, *cut_on])], where)
-    if any(not np.array_equal(columns[name], nominal[name]) for name in IDENTITY):
+    columns = flat(array, [*EVENT_IDENTITY, "pass_reco", *dict.fromkeys([*names, *cut_on])], where)
+    if any(not np.array_equal(columns[name], nominal[name]) for name in EVENT_IDENTITY):
         raise UserError(f"{where} holds other events than the nominal files", "make both from the same skim")
     if config["constituents"]:
         columns |= {f"reco_{name}": array[f"reco_{name}"] for name in PARTS}

@@ -29,6 +29,7 @@ import numpy as np
 from lhcml.common.cli import Progress, git_hash, json_argument, make_parser, package_version, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import parquet_columns, read_json, require_finite, write_atomic, write_json, write_text
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.unfolding.dataset import EVENTS, MANIFEST, Dataset, file_sha256, read_column, spectra
 from lhcml.unfolding.definitions import describe_cuts, describe_observable
 from lhcml.unfolding.hepdata import write_submission
@@ -44,7 +45,6 @@ from lhcml.unfolding.manifest import (
 from lhcml.unfolding.readme import make_readme
 from lhcml.unfolding.uncertainties import GENERATOR, NOMINAL, Spectrum, make_binning
 
-KEYS = ("run", "luminosityBlock", "event")
 # rows in memory at a time, and in a row group
 PART_ROWS = 100_000
 PACKAGES = ("numpy", "pyarrow", "h5py", "jsonschema", "pyyaml")
@@ -78,7 +78,7 @@ def choose_columns(simulation: Path, constituents: bool) -> dict[str, str]:
         If the file lacks keys, level, weight or any observable of particle level.
     """
     present = parquet_columns(simulation)
-    if missing := [name for name in (*KEYS, NOMINAL, "pass_gen") if name not in present]:
+    if missing := [name for name in (*EVENT_IDENTITY, NOMINAL, "pass_gen") if name not in present]:
         raise UserError(f"{simulation} has no column {', '.join(missing)}", "give the file of rule collect_events")
     chosen = {name[4:]: name for name in present if name.startswith("gen_")}
     chosen = {new: old for new, old in chosen.items() if constituents or not new.startswith("part_")}
@@ -116,13 +116,13 @@ def write_events(path: Path, simulation: Path, weights: Sequence[Path], observab
         found = pyarrow.parquet.read_metadata(file).num_rows
         if found != rows:
             raise UserError(f"{file} has {found} rows for {rows} events that pass at particle level", DATASETS_FIX)
-    sources = [read_parts(simulation, [*KEYS, *observables.values(), NOMINAL], "pass_gen")]
+    sources = [read_parts(simulation, [*EVENT_IDENTITY, *observables.values(), NOMINAL], "pass_gen")]
     sources += [read_parts(file, found) for file, found in columns.items()]
     progress = Progress(int(rows), "events")
     with write_atomic(path) as temporary:
         writer = None
         for first, *others in zip(*sources, strict=True):
-            part = first.rename_columns([*KEYS, *observables, GENERATOR])
+            part = first.rename_columns([*EVENT_IDENTITY, *observables, GENERATOR])
             for table in others:
                 for name in table.column_names:
                     part = part.append_column(name, table[name].cast(pyarrow.float64()))
@@ -225,7 +225,7 @@ def build_manifest(
     """
     settings, configured = config["settings"], config.get("observables", {})
     columns = parquet_columns(events)
-    names = [name for name in columns if name not in KEYS and not name.startswith("weight_")]
+    names = [name for name in columns if name not in EVENT_IDENTITY and not name.startswith("weight_")]
     observables = {
         name: describe_observable(name, configured.get(name, {}), name.startswith("part_")) for name in names
     }

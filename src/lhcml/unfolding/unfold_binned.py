@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lhcml.common.cli import Progress, json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import parquet_columns, read_parquet, require_finite, write_json
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.unfolding.binned import (
     Array,
     Response,
@@ -32,7 +33,6 @@ from lhcml.unfolding.binned import (
 from lhcml.unfolding.bootstrap import poisson_weights
 from lhcml.unfolding.definitions import bin_edges, variation_names
 
-IDENTITY = ("run", "luminosityBlock", "event")
 ITERATIONS = 4
 # (data, response) -> unfolded events per particle bin, with the bins outside of the range
 Unfold = Callable[[Array, Response], Array]
@@ -85,7 +85,7 @@ class Sample:
     @cached_property
     def bootstrap(self) -> NDArray[np.uint8]:
         """Bootstrap weights, shape (replicas, events), in the smallest type as they are many."""
-        run, block, event = (self.read(name) for name in IDENTITY)
+        run, block, event = (self.read(name) for name in EVENT_IDENTITY)
         weights = [poisson_weights(self.seed, self.kind, index, run, block, event) for index in range(self.replicas)]
         return np.array(weights, np.uint8).reshape(self.replicas, len(run))
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import parquet_columns, read_json, read_parquet, write_json, write_parquet
+from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.common.seeds import derive_seed
 from lhcml.unfolding.bootstrap import poisson_weights
 from lhcml.unfolding.definitions import bin_edges, variation_names
@@ -58,7 +59,7 @@ class Run:
 
 def bootstrap_weights(kind: Literal["data", "simulation"], number: int, events: ak.Array, root_seed: int) -> Floats:
     """Return the Poisson weights of events in each replica, shape (replicas, events)."""
-    identity = [column(events, name) for name in ("run", "luminosityBlock", "event")]
+    identity = [column(events, name) for name in EVENT_IDENTITY]
     return np.stack([poisson_weights(root_seed, kind, replica, *identity) for replica in range(number)])
 
 
