@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
 from lhcml.inference.likelihood import Likelihood
@@ -69,7 +70,7 @@ def blind(problem: Problem, regions: Sequence[str], strength: float) -> Problem:
             f"`fit.blinded` names {', '.join(unknown)}, which the workspace does not have",
             f"choose among its regions: {', '.join(likelihood.channels)}",
         )
-    hidden = np.zeros(likelihood.bins, bool)
+    hidden: NDArray[np.bool_] = np.zeros(likelihood.bins, bool)
     for region in regions:
         hidden[likelihood.channels[region]] = True
     values = likelihood.start.copy()

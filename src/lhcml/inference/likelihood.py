@@ -149,6 +149,13 @@ class Likelihood:
         )
         return flat.reshape(len(self.nominal), count + 1)[:, :count]
 
+    def rate_slopes(self, parameters: Array) -> Array:
+        """Return the derivatives of the expected events of the bins by the parameters, shape (B, P)."""
+        _, slopes = self._cells(parameters, slopes=True)
+        count = len(self.names) + 1
+        place = self.bin_of_cell[self.slope_cell] * count + self.slope_parameter
+        return np.bincount(place, slopes, minlength=self.bins * count).reshape(self.bins, count)[:, :-1]
+
     def rates(self, parameters: Array) -> Array:
         """Return the expected events of each bin, shape (B,)."""
         return np.bincount(self.bin_of_cell, self.cells(parameters), minlength=self.bins)

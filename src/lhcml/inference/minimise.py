@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lhcml.inference.covariance import Curvature, curvature
 from lhcml.inference.likelihood import Array, Likelihood
+from lhcml.inference.newton import descend
 
 # -2 ln L rises by one at one standard deviation
 ERROR_DEFINITION = 1.0
@@ -77,9 +78,10 @@ def minimise(
 ) -> Fit:
     """Minimise -2 ln L over the free parameters.
 
-    The attempts, until one is valid: MIGRAD from `start` with strategy 0, then with strategy 2; SIMPLEX and MIGRAD from
-    the model's starting values; L-BFGS-B of SciPy, then MIGRAD; and starting values drawn at random around the
-    model's with a fixed seed, with a tolerance ten times larger.
+    The attempts, until one is valid: where a `start` is given, which is near the minimum as a rule, Gauss-Newton steps
+    (`lhcml.inference.newton`), several times faster there; MIGRAD from `start` with strategy 0, then with strategy 2;
+    SIMPLEX and MIGRAD from the model's starting values; L-BFGS-B of SciPy, then MIGRAD; and starting values drawn at
+    random around the model's with a fixed seed, with a tolerance a hundred times larger.
 
     The second derivatives come from central differences of the analytic gradient (2 P calls; HESSE of Minuit takes of
     order P^2). With them the distance to the minimum is computed anew, which Minuit only estimates, and where it is
@@ -109,6 +111,11 @@ def minimise(
 
     best: Fit | None = None
     attempts: list[dict[str, Any]] = []
+    if start is not None:
+        fit = _refine(likelihood, data, fixed, covariance, first, attempts)
+        if fit.valid:
+            return fit
+        best = fit
     for settings in _attempts(likelihood, data, fixed, origin, first):
         fit = _try(likelihood, data, fixed, covariance, attempts=attempts, **settings)
         if fit.valid:
@@ -117,6 +124,57 @@ def minimise(
             best = fit
     assert best is not None  # there is at least one attempt
     return replace(best, attempts=attempts)
+
+
+def _refine(
+    likelihood: Likelihood, data: Array, fixed: NDArray[np.bool_], covariance: bool, start: Array,
+    attempts: list[dict[str, Any]],
+) -> Fit:  # fmt: skip
+    """Run Gauss-Newton steps from `start` and append what came of it to `attempts`."""
+    end = descend(likelihood, data, fixed, start)
+    reasons = [end.reason] if end.reason else []
+    values, twice_nll, edm, shape = end.values, end.twice_nll, end.edm, None
+    if covariance and not reasons:
+        width = _scale(likelihood, values)
+        values, twice_nll, shape = _polish(likelihood, data, values, fixed, width, EDM_GOAL * TOLERANCE)
+        reasons, edm = _judge(shape, edm, TOLERANCE, covariance)
+    attempts.append(
+        {
+            "name": "Gauss-Newton", "strategy": None, "tolerance": TOLERANCE, "valid": not reasons, "reasons": reasons,
+            "calls": end.steps, "gradient_calls": end.steps, "twice_nll": twice_nll if np.isfinite(twice_nll) else None,
+        }
+    )  # fmt: skip
+    return _finish(likelihood, values, fixed, twice_nll, edm, reasons, shape if covariance else None, attempts)
+
+
+def _scale(likelihood: Likelihood, start: Array) -> Array:
+    """Return rough standard deviations: the constraint's, or a tenth of the value."""
+    width = likelihood.prefit_width()
+    return np.where(width > 0, width, 0.1 * np.maximum(np.abs(start), 0.1))
+
+
+def _judge(shape: Curvature, edm: float, tolerance: float, covariance: bool) -> tuple[list[str], float]:
+    """Return why a minimum with these second derivatives cannot be used, and the distance to it."""
+    if shape.edm is not None:
+        limit = EDM_MARGIN * tolerance
+        far = shape.edm > limit
+        return [f"distance to the minimum {shape.edm:.2g} above {limit:.2g}"] if far else [], shape.edm
+    if covariance:
+        return [f"the data do not determine {', '.join(shape.degenerate)}: degenerate parameters"], edm
+    return [], edm
+
+
+def _finish(
+    likelihood: Likelihood, values: Array, fixed: NDArray[np.bool_], twice_nll: float, edm: float, reasons: list[str],
+    shape: Curvature | None, attempts: list[dict[str, Any]],
+) -> Fit:  # fmt: skip
+    """Return the result of an attempt; `shape` only where the covariance is wanted."""
+    at_bound = _at_bound(likelihood, values, fixed)
+    return Fit(
+        values=values, covariance=shape.covariance if shape and not reasons else None, twice_nll=twice_nll,
+        valid=not reasons, edm=edm, at_bound=[likelihood.names[index] for index in np.flatnonzero(at_bound)],
+        unused=shape.unused if shape else [], attempts=list(attempts),
+    )  # fmt: skip
 
 
 def _attempts(likelihood: Likelihood, data: Array, fixed: NDArray[np.bool_], origin: Array, first: Array) -> Any:
@@ -190,8 +248,7 @@ def _try(
     for index in np.flatnonzero(fixed):
         minuit.limits[int(index)] = None
         minuit.values[int(index)] = start[index]
-    width = likelihood.prefit_width()
-    width = np.where(width > 0, width, 0.1 * np.maximum(np.abs(start), 0.1))
+    width = _scale(likelihood, start)
     minuit.errors = width
     minuit.strategy, minuit.tol = strategy, tolerance
     with warnings.catch_warnings():
@@ -203,16 +260,9 @@ def _try(
     values = np.array(minuit.values)
     reasons = _reasons(likelihood, minuit, values)
     edm, twice_nll, shape = float(minuit.fmin.edm), float(minuit.fval), None
-    at_bound = _at_bound(likelihood, values, fixed)
     if not reasons:
         values, twice_nll, shape = _polish(likelihood, data, values, fixed, width, EDM_GOAL * tolerance)
-        at_bound = _at_bound(likelihood, values, fixed)
-        if shape.edm is not None:
-            edm = shape.edm
-            if edm > EDM_MARGIN * tolerance:
-                reasons.append(f"distance to the minimum {edm:.2g} above {EDM_MARGIN * tolerance:.2g}")
-        elif covariance:
-            reasons.append(f"the data do not determine {', '.join(shape.degenerate)}: degenerate parameters")
+        reasons, edm = _judge(shape, edm, tolerance, covariance)
     attempts.append(
         {
             "name": name, "strategy": strategy, "tolerance": tolerance, "valid": not reasons, "reasons": reasons,
@@ -220,12 +270,7 @@ def _try(
             "twice_nll": twice_nll if np.isfinite(twice_nll) else None,
         }
     )  # fmt: skip
-    return Fit(
-        values=values, covariance=shape.covariance if shape and covariance and not reasons else None,
-        twice_nll=twice_nll, valid=not reasons, edm=edm,
-        at_bound=[likelihood.names[index] for index in np.flatnonzero(at_bound)],
-        unused=shape.unused if shape else [], attempts=list(attempts),
-    )  # fmt: skip
+    return _finish(likelihood, values, fixed, twice_nll, edm, reasons, shape if covariance else None, attempts)
 
 
 def _at_bound(likelihood: Likelihood, values: Array, fixed: NDArray[np.bool_]) -> NDArray[np.bool_]:
