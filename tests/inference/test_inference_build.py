@@ -16,7 +16,7 @@ from inference_toys import MEASUREMENT, build, load, measurement
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_parquet
 from lhcml.inference import run_toys, tabulate_yields
-from lhcml.inference.read_jets import read_jets, read_normalisation
+from lhcml.inference.read_rows import read_features, read_normalisation
 from lhcml.inference.read_workspace import quiet_pyhf, read_problem
 from lhcml.inference.templates import fill_template
 
@@ -33,9 +33,9 @@ def test_templates_add_up_to_the_cross_section_in_the_bins(made, toys):
     spec = load(made, "workspace.json")
     generated, cross_section, _ = inference_toys.DATASETS["qcd"]
     files = [toys / "features/qcd/nominal" / f"{chunk}.parquet" for chunk in (0, 1)]
-    qcd = read_jets(files, toys / "scores/qcd/nominal.parquet", "jet_mass")
+    qcd = read_features(files, toys / "scores/qcd/nominal.parquet", ["jet_mass"])
     test = qcd.split == "test"
-    inside = test & (qcd.observable >= 50) & (qcd.observable <= 300)
+    inside = test & (qcd.columns["jet_mass"] >= 50) & (qcd.columns["jet_mass"] <= 300)
     expected = cross_section / generated * 300 * len(qcd) * inside.sum() / test.sum()
     total = sum(sum(s["data"]) for c in spec["channels"] for s in c["samples"] if s["name"] == "qcd")
     assert total == pytest.approx(expected, rel=1e-9)
@@ -50,12 +50,12 @@ def test_shifted_templates_come_from_shifted_jets_and_weights(made, toys):
     threshold, bins = meta["working_point"]["threshold"], MEASUREMENT["regions"]["fail"]["bins"]
     for name, shift, weight in (("jes", "jesUp", "nominal"), ("fsr", "nominal", "fsrUp")):
         files = [toys / "features/qcd" / shift / f"{chunk}.parquet" for chunk in (0, 1)]
-        qcd = read_jets(
-            files, toys / "scores/qcd" / f"{shift}.parquet", "jet_mass", [weight] if weight != "nominal" else []
+        qcd = read_features(
+            files, toys / "scores/qcd" / f"{shift}.parquet", ["jet_mass"], [weight] if weight != "nominal" else []
         )
         test = qcd.split == "test"
         scale = cross_section / generated * 300 * len(qcd) / test.sum()
-        template = fill_template(qcd, test & (qcd.score < threshold), bins, weight, scale)
+        template = fill_template(qcd, test & (qcd.columns["score"] < threshold), "jet_mass", bins, weight, scale)
         np.testing.assert_allclose(modifiers[name]["hi_data"], template.events, rtol=1e-12)
     # the uncertainty of a bin is that of its raw count where weights are one
     raw = np.array(meta["raw_counts"]["fail"]["qcd"])

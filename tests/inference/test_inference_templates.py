@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lhcml.common.errors import UserError
-from lhcml.inference.read_jets import Jets
+from lhcml.inference.read_rows import Rows
 from lhcml.inference.templates import (
     accept_events,
     fill_template,
@@ -17,14 +17,14 @@ from lhcml.inference.templates import (
 )
 
 
-def jets(score=(), observable=None, split=None, weight=None, event=None) -> Jets:
+def jets(score=(), observable=None, split=None, weight=None, event=None) -> Rows:
     size = len(score)
-    return Jets(
-        observable=np.array(observable if observable is not None else np.zeros(size), float),
-        score=np.array(score, float),
-        split=np.array(split if split is not None else ["test"] * size),
+    mass = np.array(observable if observable is not None else np.zeros(size), float)
+    return Rows(
+        columns={"jet_mass": mass, "score": np.array(score, float)},
         weights={"nominal": np.array(weight if weight is not None else np.ones(size), float)},
         event=np.array(event if event is not None else np.arange(size)),
+        split=np.array(split if split is not None else ["test"] * size),
     )
 
 
@@ -62,7 +62,7 @@ def test_template_by_hand():
     some = jets([0.9, 0.8, 0.1, 0.95, 0.7], observable=[100, 150, 150, 200, 400], weight=[1, 2, 4, 8, 16])
     use = in_region(some, {"tagged": True}, 0.7)
     assert use.tolist() == [True, True, False, True, True]
-    template = fill_template(some, use, [50, 120, 200], "nominal", 0.5)
+    template = fill_template(some, use, "jet_mass", [50, 120, 200], "nominal", 0.5)
     # 100 in the first bin; 150 and, at the last edge, 200 in the second; 400 outside
     assert template.events.tolist() == [0.5, 5.0]
     assert template.variance.tolist() == [0.25, 17.0]
@@ -79,7 +79,7 @@ def test_pseudo_data_are_unbiased_and_fluctuate_as_they_should():
     counts = []
     for seed in range(300):
         use = accept_events(some, 1e-4, 2.0, np.random.default_rng(seed), "x")
-        counts.append(np.bincount(some.observable[use].astype(int), minlength=4)[[1, 3]])
+        counts.append(np.bincount(some.columns["jet_mass"][use].astype(int), minlength=4)[[1, 3]])
     mean, variance = np.mean(counts, axis=0), np.var(counts, axis=0)
     expected = np.array([0.2, 0.6]) * size
     binomial = expected * (1 - np.array([0.2, 0.6]))

@@ -3,56 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from lhcml.common.errors import UserError
+from lhcml.inference.check_templates import VARIANCE, Templates
+from lhcml.inference.systematics import (
+    Variation,
+    applies,
+    make_variation,
+    parameter_name,
+    report_variation,
+    require_counted_once,
+    require_two_sides,
+    write_rate,
+    write_variation,
+)
 from lhcml.inference.templates import Template
 
-Templates = Mapping[str, Mapping[str, Mapping[str, Template]]]
+# Bounds of the luminosity factor, in standard deviations
+LUMI_RANGE = 5.0
+# What the name of the parameter of pyhf's lumi modifier must be
+LUMI = "lumi"
 
 
-def require_filled(config: Mapping[str, Any], templates: Templates) -> None:
-    """Raise a UserError for bins without simulated jets or with negative expectation, naming each.
+@dataclass
+class Report:
+    """What was made of the variations: a row for each (modifier, region, sample), and the variations themselves."""
 
-    A bin without a simulated jet expects zero events with zero uncertainty, which no amount of data agrees with.
-    """
-    faults = []
-    for region, samples in templates.items():
-        bins = config["regions"][region]["bins"]
-        for sample, parts in samples.items():
-            for label, template in parts.items():
-                here = f"region {region}, sample {sample}" + ("" if label == "nominal" else f", shift {label}")
-                if template.raw.sum() == 0:
-                    faults.append(f"{here}: empty template: no simulated jet in any bin")
-                    continue
-                for index, (raw, events) in enumerate(zip(template.raw, template.events, strict=True)):
-                    if raw == 0 or events <= 0:
-                        why = "no simulated jet" if raw == 0 else f"{events:.3g} expected events from {raw} jets"
-                        faults.append(f"{here}, bin {index} ({bins[index]:g} to {bins[index + 1]:g}): {why}")
-    if faults:
-        more = f"\n  and {len(faults) - 12} more" if len(faults) > 12 else ""
-        raise UserError(
-            "templates that cannot be fitted:\n  " + "\n  ".join(faults[:12]) + more,
-            "merge these bins with their neighbours (`bins` of the region), or simulate more events",
-        )
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    variations: list[Variation] = field(default_factory=list)
+
+    def remarks(self) -> list[str]:
+        """Return the remarks on variations, each with its place."""
+        return [
+            f"region {row['region']}, sample {row['sample']}, modifier {row['modifier']}: {text}"
+            for row in self.rows
+            for text in row["remarks"]
+        ]
 
 
 def assemble_workspace(
     config: Mapping[str, Any], templates: Templates, observed: Mapping[str, list[float]]
-) -> dict[str, Any]:
-    """Return the pyhf workspace of a measurement.
+) -> tuple[dict[str, Any], Report]:
+    """Return the pyhf workspace of a measurement and what was made of its variations.
 
     Parameters
     ----------
     config : Mapping
-        A measurement of the configuration.
+        A measurement of the configuration: "poi", "modifiers", optionally "smoothing" and "pruning".
     templates : mapping
         templates[region][sample][label], label "nominal" or a shift.
     observed : mapping of str to list
         Counts of each region.
+
+    Raises
+    ------
+    UserError
+        If a variation is one-sided, or counted twice.
     """
+    report = Report()
     channels = [
         {
             "name": region,
@@ -61,9 +72,10 @@ def assemble_workspace(
                     "name": sample,
                     "data": parts["nominal"].events.tolist(),
                     "modifiers": [
-                        make_modifier(name, modifier, region, parts)
+                        written
                         for name, modifier in config["modifiers"].items()
                         if applies(modifier, region, sample)
+                        for written in make_modifiers(name, modifier, region, sample, parts, config, report)
                     ],
                 }
                 for sample, parts in samples.items()
@@ -71,33 +83,79 @@ def assemble_workspace(
         }
         for region, samples in templates.items()
     ]
-    parameters = [
-        {"name": name, "inits": [modifier["initial"]], "bounds": [modifier["bounds"]]}
-        for name, modifier in config["modifiers"].items()
-        if modifier["type"] == "normfactor"
-    ]
-    return {
+    require_two_sides(report.variations)
+    require_counted_once(report.variations)
+    workspace = {
         "version": "1.0.0",
         "channels": channels,
         "observations": [{"name": region, "data": counts} for region, counts in observed.items()],
-        "measurements": [{"name": "measurement", "config": {"poi": config["poi"], "parameters": parameters}}],
+        "measurements": [
+            {"name": "measurement", "config": {"poi": config["poi"], "parameters": make_parameters(config, templates)}}
+        ],
     }
+    return workspace, report
 
 
-def applies(modifier: Mapping[str, Any], region: str, sample: str) -> bool:
-    """Tell whether a modifier acts on a sample in a region; without a list it acts on all."""
-    return region in modifier.get("regions", [region]) and sample in modifier.get("samples", [sample])
-
-
-def make_modifier(name: str, modifier: Mapping[str, Any], region: str, parts: Mapping[str, Template]) -> dict[str, Any]:
-    """Return the pyhf form of a modifier on one sample of one region."""
-    kind = modifier["type"]
-    data: Any = None
+def make_modifiers(
+    name: str, modifier: Mapping[str, Any], region: str, sample: str, parts: Mapping[str, Template],
+    config: Mapping[str, Any], report: Report,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the pyhf form of a modifier on one sample of one region, and add it to the report if it may be pruned."""
+    kind, pruning = modifier["type"], config.get("pruning", {})
+    parameter = parameter_name(name, modifier, region, sample)
+    if kind == "histosys":
+        variation = make_variation(name, modifier, region, sample, parts, config.get("smoothing", {}))
+        written, status = write_variation(variation, modifier.get("separate_rate", False), pruning)
+        report.variations.append(variation)
+        report.rows.append(report_variation(variation, status))
+        return written
     if kind == "normsys":
-        data = {"hi": modifier["up"], "lo": modifier["down"]}
-    elif kind == "histosys":
-        data = {"hi_data": parts[modifier["up"]].events.tolist(), "lo_data": parts[modifier["down"]].events.tolist()}
-    elif kind == "staterror":
+        written, row = write_rate(name, modifier, region, sample, pruning)
+        report.rows.append(row)
+        return written
+    data: Any = None
+    if kind == "staterror":
         # one set of parameters a region, shared by its samples (Barlow-Beeston lite)
-        name, data = f"{name}_{region}", np.sqrt(parts["nominal"].variance).tolist()
-    return {"name": name, "type": kind, "data": data}
+        data = np.sqrt(parts["nominal"].variance).tolist()
+    elif kind == "shapesys":
+        data = shape_uncertainties(modifier, region, parts)
+    return [{"name": LUMI if kind == "lumi" else parameter, "type": kind, "data": data}]
+
+
+def shape_uncertainties(modifier: Mapping[str, Any], region: str, parts: Mapping[str, Template]) -> list[float]:
+    """Return the absolute uncertainty of each bin of a sample by a shapesys."""
+    nominal = parts["nominal"]
+    if modifier.get("statistical"):
+        return [float(value) for value in np.sqrt(nominal.variance)]
+    if "column" in modifier:
+        return [float(value) for value in np.sqrt(parts[VARIANCE + modifier["column"]].variance)]
+    given = modifier["uncertainty"]
+    relative = given[region] if isinstance(given, Mapping) else given
+    return [float(value) for value in np.broadcast_to(relative, nominal.events.shape) * nominal.events]
+
+
+def make_parameters(config: Mapping[str, Any], templates: Templates) -> list[dict[str, Any]]:
+    """Return the settings of the parameters that need any: starting values and bounds, width of the luminosity."""
+    parameters: dict[str, dict[str, Any]] = {}
+    for name, modifier in config["modifiers"].items():
+        kind = modifier["type"]
+        places = [
+            (region, sample, len(parts["nominal"].events))
+            for region, samples in templates.items()
+            for sample, parts in samples.items()
+            if applies(modifier, region, sample)
+        ]
+        if kind == "lumi" and places:
+            reach = LUMI_RANGE * modifier["sigma"]
+            parameters[LUMI] = {
+                "name": LUMI, "auxdata": [1.0], "sigmas": [modifier["sigma"]], "inits": [1.0],
+                "bounds": [[max(0.0, 1 - reach), 1 + reach]],
+            }  # fmt: skip
+        if kind in ("normfactor", "shapefactor"):
+            for region, sample, bins in places:
+                size = bins if kind == "shapefactor" else 1
+                parameter = parameter_name(name, modifier, region, sample)
+                parameters[parameter] = {
+                    "name": parameter, "inits": [modifier["initial"]] * size, "bounds": [modifier["bounds"]] * size,
+                }  # fmt: skip
+    return list(parameters.values())
