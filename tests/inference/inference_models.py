@@ -123,6 +123,8 @@ def two_bins() -> Any:
 def workspace(observed: dict[str, list[float]] | None = None) -> dict[str, Any]:
     """Return a valid workspace of two channels, to be spoiled by the tests."""
     channels = copy.deepcopy(EVERY_MODIFIER["channels"][:2])
+    # uncertainty in every bin: a zero is one of the faults
+    channels[0]["samples"][1]["modifiers"][4]["data"][1] = 2.0
     data = observed or {"b": [56.0, 65.0, 38.0], "a": [57.0, 63.0]}
     return {
         "version": "1.0.0",

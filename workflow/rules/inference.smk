@@ -4,6 +4,7 @@
 include: "inference_functions.smk"
 include: "inference_model_functions.smk"
 include: "inference_model.smk"
+include: "inference_import_functions.smk"
 include: "inference_import.smk"
 include: "inference_results.smk"
 include: "inference_limits.smk"

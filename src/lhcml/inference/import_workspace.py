@@ -1,6 +1,6 @@
-"""Take in a pyhf workspace made elsewhere: validate, check, and copy it unchanged with its digest.
+"""Take in a model made elsewhere: a pyhf workspace with patches, or HistFactory XML with its ROOT histograms.
 
-Everything after this step treats it as a workspace built here.
+It is checked, and written as a workspace with its digest. Everything after this step treats it as one built here.
 """
 
 from __future__ import annotations
@@ -9,36 +9,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
-from lhcml.common.files import read_json, write_json, write_text
+from lhcml.inference.check_model import require_workspace
+from lhcml.inference.histfactory import read_histfactory
+from lhcml.inference.read_document import apply_patch_file, read_document
 from lhcml.inference.read_workspace import make_problem
+from lhcml.inference.write_workspace import add_outputs, write_workspace
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Import one workspace."""
     parser = make_parser(__doc__)
-    parser.add_argument("--input", required=True, type=Path, help="pyhf workspace JSON")
+    parser.add_argument("--input", required=True, type=Path, help="pyhf workspace (JSON), or HistFactory XML")
     parser.add_argument("--config", required=True, type=json_argument, help="the measurement, as in the configuration")
-    parser.add_argument("--workspace", required=True, type=Path, help="workspace to write")
-    parser.add_argument("--digest", required=True, type=Path, help="text file for its SHA-256")
-    parser.add_argument("--description", required=True, type=Path, help="JSON of what it holds")
+    add_outputs(parser)
     args = parser.parse_args(argv)
-    log = start_log("pyhf", "numpy")
-    spec = read_json(args.input)
-    problem = make_problem(spec, str(args.input), args.config.get("measurement"), args.config.get("poi"))
-    likelihood = problem.likelihood
-    log.info(
-        "%s: %d bins, %d parameters, digest %s", args.input, likelihood.bins, len(likelihood.names), problem.digest
-    )
-    for remark in problem.remarks:
-        log.warning("%s", remark)
-    write_json(args.workspace, spec)
-    write_text(args.digest, problem.digest + "\n")
-    regions = {name: {"bins": list(range(part.stop - part.start + 1))} for name, part in likelihood.channels.items()}
-    description = {
-        "digest": problem.digest, "poi": problem.poi, "measurement": problem.measurement, "regions": regions,
-        "source": str(args.input), "remarks": problem.remarks,
-    }  # fmt: skip
-    write_json(args.description, description)
+    start_log("pyhf", "uproot", "numpy")
+    config, where = args.config, str(args.input)
+    remarks: list[str] = []
+    if "histfactory" in config:
+        spec, remarks = read_histfactory(args.input)
+    else:
+        spec = read_document(args.input)
+    require_workspace(spec, where)
+    for given in config.get("patch", []):
+        spec = apply_patch_file(spec, given, where)
+        where = f"{where} with {given}"
+    problem = make_problem(spec, where, config.get("measurement"), config.get("poi"))
+    about = {"source": str(args.input), "patches": config.get("patch", []), "remarks": remarks}
+    write_workspace(args, spec, problem, about)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +13,21 @@ import pyhf
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.inference.check_model import check_workspace
+from lhcml.inference.check_parameters import find_parameter_faults
 from lhcml.inference.compile_likelihood import compile_likelihood
+from lhcml.inference.fault import name_few, repeated, sort_faults
 from lhcml.inference.likelihood import Array, Likelihood
+from lhcml.inference.quiet_pyhf import quiet_pyhf
+
+__all__ = ["Problem", "choose_measurement", "make_problem", "quiet_pyhf", "read_problem"]
 
 # What pyhf raises for a model that its schema admits and that cannot be built
 PYHF_FAULTS = (
     pyhf.exceptions.InvalidModel, pyhf.exceptions.InvalidModifier, pyhf.exceptions.InvalidNameReuse, ValueError,
-    KeyError, IndexError, AssertionError,
+    KeyError, IndexError, AssertionError, TypeError,
 )  # fmt: skip
+# Free parameters are told apart if their slopes differ by more than this, relative to their size
+RANK_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -80,71 +84,63 @@ def make_problem(
 
     With `strict`, faults that are harmless to the likelihood are errors too.
     """
-    validate_schema(spec, where)
     remarks = check_workspace(spec, where, strict)
     chosen = choose_measurement(spec, where, measurement, poi)
     name = poi or chosen["config"]["poi"]
+    remarks += sort_faults(find_parameter_faults(spec["channels"], chosen, name), where, strict)
     with quiet_pyhf():
         workspace = pyhf.Workspace(spec, validate=False)
         try:
-            model = workspace.model(measurement_name=chosen["name"], poi_name=None, validate=False)
+            model = workspace.model(measurement_name=chosen["name"], poi_name=name, validate=False)
         except PYHF_FAULTS as error:
             raise UserError(
                 f"{where}: pyhf cannot build the model: {error or type(error).__name__}", "correct the workspace"
             ) from error
         data = np.asarray(workspace.data(model), float)
-    require_poi(model.config, name, where)
-    model.config.set_poi(name)
     likelihood = compile_likelihood(model)
-    if not likelihood.cell_slopes(likelihood.start)[:, likelihood.poi].any():
-        raise UserError(
-            f"{where}: the parameter of interest {name!r} changes no expected event: its samples are empty",
-            "give its samples events (a patch of the signal may be missing), or name another with the key `poi`",
-        )
+    _require_positive(likelihood, where)
+    _require_determined(likelihood, name, where)
     return Problem(likelihood, data, name, pyhf.utils.digest(spec), chosen["name"], remarks)
 
 
-@contextmanager
-def quiet_pyhf() -> Iterator[None]:
-    """Silence pyhf's line per modifier, and one warning: it uses a resolver that jsonschema has deprecated."""
-    logging.getLogger("pyhf").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="jsonschema.RefResolver is deprecated", category=DeprecationWarning)
-        yield
+def _require_positive(likelihood: Likelihood, where: str) -> None:
+    """Raise a UserError if a bin expects less than nothing at the starting values."""
+    rates = likelihood.rates(likelihood.start)
+    for channel, part in likelihood.channels.items():
+        for index, rate in enumerate(rates[part]):
+            if rate < 0:
+                raise UserError(
+                    f"{where}: channel {channel}, bin {index}: {rate:g} events expected at the starting values",
+                    "change the `inits` of the measurement: they pull a variation beyond the nominal events",
+                )
 
 
-def validate_schema(spec: Any, where: str) -> None:
-    """Validate a workspace against pyhf's JSON schema.
+def _require_determined(likelihood: Likelihood, poi: str, where: str) -> None:
+    """Raise a UserError if the parameter of interest does nothing, or free parameters do the same.
 
-    Raises
-    ------
-    UserError
-        With the place in the file and what was expected there.
+    Free are those without a constraint. The data determine them if no combination of their slopes vanishes in all bins;
+    slopes are taken a little beside the starting values, where nothing cancels by chance. A parameter that does
+    nothing at all is told elsewhere: it does no harm.
     """
-    if not isinstance(spec, Mapping) or "channels" not in spec:
+    point = likelihood.start * (1 + 0.1 * np.cos(1 + np.arange(len(likelihood.start))))
+    point = np.where(likelihood.fixed, likelihood.start, np.where(point == 0, 0.1, point))
+    slopes = likelihood.rate_slopes(point)
+    if not slopes[:, likelihood.poi].any():
         raise UserError(
-            f"{where} is no pyhf workspace: it has no key 'channels'",
-            "give a workspace with channels, observations, measurements and version (`pyhf xml2json` makes one)",
+            f"{where}: the parameter of interest {poi!r} changes no expected event: its samples are empty",
+            "give its samples events (a patch of the signal may be missing), or name another with the key `poi`",
         )
-    try:
-        with quiet_pyhf():
-            pyhf.schema.validate(spec, "workspace.json", version=str(spec.get("version", "1.0.0")))
-    except pyhf.exceptions.InvalidSpecification as error:
-        place = ".".join(str(part) for part in error.parent.absolute_path) if error.parent else ""
-        cause = error.parent.message if error.parent else str(error)
+    free = np.flatnonzero(~likelihood.fixed & ~likelihood.constrained & slopes.any(axis=0))
+    scaled = slopes[:, free] / np.linalg.norm(slopes[:, free], axis=0)
+    _, sizes, directions = np.linalg.svd(scaled)
+    null = directions[np.count_nonzero(sizes > RANK_TOLERANCE) :]
+    together = [likelihood.names[index] for index in free[(np.abs(null) > 1e-6).any(axis=0)]]
+    if together:
         raise UserError(
-            f"{where} is not a valid pyhf workspace: at {place or 'top level'}: {shorten(cause)}",
-            "correct that key; the schema is https://scikit-hep.org/pyhf/schemas/1.0.0/workspace.json",
-        ) from error
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{where}: pyhf knows no workspace schema of version {spec.get('version')!r}", "set `version` to 1.0.0"
-        ) from error
-
-
-def shorten(text: str, length: int = 300) -> str:
-    """Return a text cut in its middle, since a schema error quotes whole objects."""
-    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]}"
+            f"{where}: the data cannot tell these free parameters apart, whatever they are: {name_few(together, 8)}",
+            "they scale the same events (or there are more of them than bins): fix or remove one, add a region that "
+            "separates them, or constrain one (normsys)",
+        )
 
 
 def choose_measurement(
@@ -157,13 +153,12 @@ def choose_measurement(
     UserError
         If it is unknown, ambiguous, or without a parameter of interest.
     """
+    sort_faults(repeated([block["name"] for block in spec["measurements"]], "measurement"), where, strict=True)
     blocks = {block["name"]: block for block in spec["measurements"]}
     if measurement is not None and measurement not in blocks:
         raise UserError(
             f"{where} has no measurement {measurement!r}", f"set `measurement` to one of: {', '.join(blocks)}"
         )
-    if not blocks:
-        raise UserError(f"{where} has no measurement", "add one with its parameter of interest to `measurements`")
     pois = {block["config"]["poi"] for block in blocks.values()}
     if measurement is None and poi is None and len(pois) > 1:
         listed = ", ".join(f"{name} (poi {block['config']['poi']!r})" for name, block in blocks.items())
@@ -173,25 +168,15 @@ def choose_measurement(
         )
     chosen: Mapping[str, Any] = blocks[measurement] if measurement is not None else next(iter(blocks.values()))
     if not (poi or chosen["config"]["poi"]):
+        free = [
+            modifier["name"]
+            for channel in spec["channels"]
+            for sample in channel["samples"]
+            for modifier in sample["modifiers"]
+            if modifier["type"] == "normfactor"
+        ]
         raise UserError(
-            f"{where}: measurement {chosen['name']!r} has no parameter of interest", "name one with the key `poi`"
+            f"{where}: measurement {chosen['name']!r} has no parameter of interest",
+            f"name one with the key `poi`; free factors are: {name_few(dict.fromkeys(free), 12) or '(none)'}",
         )
     return chosen
-
-
-def require_poi(config: Any, name: str, where: str) -> None:
-    """Raise a UserError unless `name` is a free parameter of the model with one component."""
-    single = [key for key in config.par_order if config.param_set(key).n_parameters == 1]
-    free = [key for key in single if not getattr(config.param_set(key), "constrained", False)]
-    if name not in config.par_order:
-        raise UserError(
-            f"{where}: the parameter of interest {name!r} is not a parameter of the model",
-            f"set `poi` to one of: {', '.join(free or single)}",
-        )
-    if name not in single:
-        raise UserError(
-            f"{where}: {name!r} has {config.param_set(name).n_parameters} components; a parameter of interest has one",
-            f"set `poi` to one of: {', '.join(free or single)}",
-        )
-    if all(config.param_set(name).suggested_fixed):
-        raise UserError(f"{where}: the parameter of interest {name!r} is fixed", "set its `fixed` to false")
