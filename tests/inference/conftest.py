@@ -7,7 +7,7 @@ import inference_toys
 import pytest
 from inference_toys import MEASUREMENT, build
 
-from lhcml.inference import fit_workspace, run_toys, scan_limit, tabulate_yields
+from lhcml.inference import fit_workspace, scan_limit, tabulate_yields
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +23,10 @@ def made(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with everything made from the toy measurement."""
     out = tmp_path_factory.mktemp("made")
     build(toys, out, MEASUREMENT)
-    config = json.dumps(MEASUREMENT | {"toys": {"count": 120}})
+    config = json.dumps(MEASUREMENT)
     arguments = ["--workspace", str(out / "workspace.json"), "--config", config]
     fit_workspace.main([*arguments, "--output", str(out / "fit.json")])
     scan_limit.main([*arguments, "--output", str(out / "limit.json")])
-    run_toys.main([*arguments, "--seed", "5", "--output", str(out / "toys.json")])
     tabulate_yields.main(
         [*arguments, "--fit", str(out / "fit.json"), "--description", str(out / "meta.json"),
          "--json", str(out / "yields.json"), "--csv", str(out / "yields.csv")]

@@ -1,4 +1,4 @@
-"""The whole measurement on toy files: build, fit, pseudo-experiments, yields, and bad input."""
+"""The whole measurement on toy files: build, fit, yields, and bad input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inference_toys import MEASUREMENT, build, load, measurement
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_parquet
-from lhcml.inference import run_toys, tabulate_yields
+from lhcml.inference import tabulate_yields
 from lhcml.inference.read_rows import read_features, read_normalisation
 from lhcml.inference.read_workspace import quiet_pyhf, read_problem
 from lhcml.inference.templates import fill_template
@@ -83,36 +83,6 @@ def test_fit_finds_the_injected_rate(made):
     assert len(names) == len(fit["parameters"])
     np.testing.assert_allclose(np.diag(matrix), 1)
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
-
-
-def test_pseudo_experiments_are_unbiased_with_right_uncertainties(made):
-    toys = load(made, "toys.json")
-    assert toys["count"] == toys["valid"] == 120
-    # 120 pseudo-experiments: the mean to 3.5 standard errors, the width to 3.5 of 1 / sqrt(240) = 6.5 %
-    assert abs(toys["mean"] - 1) < 3.5 * toys["mean_uncertainty"]
-    assert abs(toys["pull_width"] - 1) < 0.23
-    assert 0.68 - 0.15 < toys["coverage"] < 0.68 + 0.15
-
-
-def test_pseudo_experiments_do_not_depend_on_their_number(made):
-    problem = read_problem(made / "workspace.json")
-    few = run_toys.run_toys(problem.likelihood, 1.0, 3, 5)
-    assert few == load(made, "toys.json")["toys"][:3]
-
-
-def test_summary_of_pseudo_experiments_by_hand():
-    def toy(value, valid=True):
-        return {"value": value, "uncertainty": 0.1 if valid else None, "valid": valid, "at_bound": False}
-
-    summary = run_toys.summarise_toys([toy(0.95), toy(1.0), toy(1.05), toy(1.2), toy(9.0, False)], 1.0)
-    assert summary["count"] == 5
-    assert summary["valid"] == 4
-    assert summary["mean"] == pytest.approx(1.05)
-    # pulls -0.5, 0, 0.5, 2
-    assert summary["pull_mean"] == pytest.approx(0.5)
-    assert summary["pull_width"] == pytest.approx(np.std([-0.5, 0, 0.5, 2], ddof=1))
-    assert summary["coverage"] == 0.75
-    assert run_toys.summarise_toys([toy(9.0, False)], 1.0)["pull_width"] is None
 
 
 def test_yields_by_hand_and_after_the_fit(made):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 from inference_toys import load
 
-from lhcml.inference import plot_fit, plot_limit, plot_toys
+from lhcml.inference import plot_fit, plot_limit
 
 
 def test_figures(made):
@@ -30,8 +30,7 @@ def test_figures(made):
         ["--fit", str(made / "fit.json"), "--yields", str(made / "yields.json"), "--labels", labels, *outputs]
     )
     plot_limit.main(["--limit", str(made / "limit.json"), "--labels", labels, "--output", str(plots / "limit.png")])
-    plot_toys.main(["--toys", str(made / "toys.json"), "--output", str(plots / "toys.png")])
-    for name in ("prefit", "postfit", "pulls", "correlations", "limit", "toys"):
+    for name in ("prefit", "postfit", "pulls", "correlations", "limit"):
         assert (plots / f"{name}.png").stat().st_size > 5000
         assert (plots / f"{name}.pdf").stat().st_size > 5000
 

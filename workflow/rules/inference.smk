@@ -8,6 +8,7 @@ include: "inference_import_functions.smk"
 include: "inference_import.smk"
 include: "inference_results.smk"
 include: "inference_limits.smk"
+include: "inference_toys_functions.smk"
 include: "inference_toys.smk"
 include: "inference_publication.smk"
 

@@ -1,62 +1,78 @@
-# Inference: pseudo-experiments, tests of the fit, toys against asymptotics.
-INFERENCE_TOYS_TARGETS = with_result("toys", "toys.json", "plots/toys.png")
+# Inference: pseudo-experiments, linearity, goodness of fit, toys against asymptotics.
+INFERENCE_TOYS_TARGETS = [
+    file for ensemble in TOY_ENSEMBLES for file in with_result(ensemble, f"{ensemble}.json", f"plots/{ensemble}.png")
+]
 
 
-rule run_toys:
-    """Fit pseudo-experiments drawn from the model.
+rule throw_toys:
+    """Throw and fit one batch of pseudo-experiments.
 
-    Main and auxiliary data are drawn at the injected parameter of interest; mean, pull and coverage of the fitted one.
-    Wildcards: {measurement} a measurement of the configuration.
+    Draws main and auxiliary data from the model, number i from the seed sequence (seed, i) whatever the batches, and fits
+    them all at once.
+    Wildcards: {measurement} a measurement of the configuration; {ensemble} toys, linearity, goodness_of_fit or toy_limit;
+    {batch} the batch, from 0.
     """
     input:
         workspace="results/inference/{measurement}/workspace.json",
-        code=sources("lhcml.inference.run_toys"),
+        code=sources("lhcml.inference.throw_toys"),
     output:
-        toys="results/inference/{measurement}/toys.json",
+        toys="results/inference/{measurement}/toys/{ensemble}_{batch}.json",
     log:
-        "results/logs/inference/run_toys/{measurement}.log",
+        "results/logs/inference/throw_toys/{measurement}_{ensemble}_{batch}.log",
     benchmark:
-        "results/benchmarks/inference/run_toys/{measurement}.tsv"
+        "results/benchmarks/inference/throw_toys/{measurement}_{ensemble}_{batch}.tsv"
+    wildcard_constraints:
+        ensemble=one_of(TOY_ENSEMBLES),
+        batch=r"\d+",
     conda:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=120,
+        mem_mb=memory(1500, 20),
+        runtime=240,
     params:
-        config=measurement_block("measurement", "poi", "injected", "toys"),
-        seed=job_seed("run_toys", "measurement"),
+        config=toy_block,
+        seed=job_seed("throw_toys", "measurement", "ensemble"),
     shell:
-        "python -m lhcml.inference.run_toys --workspace {input.workspace:q} --config {params.config:q} "
-        "--seed {params.seed} --output {output.toys:q} > {log:q} 2>&1"
+        "python -m lhcml.inference.throw_toys --workspace {input.workspace:q} --config {params.config:q} "
+        "--ensemble {wildcards.ensemble} --batch {wildcards.batch} --seed {params.seed} --output {output.toys:q} "
+        "> {log:q} 2>&1"
 
 
-rule plot_toys:
-    """Plot the pseudo-experiments.
+rule summarise_toys:
+    """Summarise all batches of an ensemble of pseudo-experiments, and draw it.
 
-    Fitted values and pulls of the parameter of interest beside their expectation.
-    Wildcards: {measurement} a measurement of the configuration.
+    toys: bias, pull, coverage. linearity: fitted against injected. goodness_of_fit: saturated statistic. toy_limit: CLs and
+    limits beside the asymptotic ones. Failed fits are counted; more than 5 % make the result not valid.
+    Wildcards: {measurement} a measurement of the configuration; {ensemble} toys, linearity, goodness_of_fit or toy_limit.
     """
     input:
-        toys="results/inference/{measurement}/toys.json",
-        code=sources("lhcml.inference.plot_toys"),
+        batches=toy_batches,
+        code=sources("lhcml.inference.summarise_toys"),
     output:
+        json="results/inference/{measurement}/{ensemble}.json",
         png=report(
-            "results/inference/{measurement}/plots/toys.png",
+            "results/inference/{measurement}/plots/{ensemble}.png",
             caption="../report/inference/toys.rst",
             category="Inference",
-            labels={"measurement": "{measurement}", "content": "pseudo-experiments"},
+            labels={"measurement": "{measurement}", "content": "{ensemble}"},
         ),
-        pdf="results/inference/{measurement}/plots/toys.pdf",
+        pdf="results/inference/{measurement}/plots/{ensemble}.pdf",
     log:
-        "results/logs/inference/plot_toys/{measurement}.log",
+        "results/logs/inference/summarise_toys/{measurement}_{ensemble}.log",
     benchmark:
-        "results/benchmarks/inference/plot_toys/{measurement}.tsv"
+        "results/benchmarks/inference/summarise_toys/{measurement}_{ensemble}.tsv"
+    wildcard_constraints:
+        ensemble=one_of(TOY_ENSEMBLES),
     conda:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
+        mem_mb=memory(1000, 10),
+        runtime=30,
+    params:
+        settings=toy_settings,
+        labels=plot_labels,
     shell:
-        "python -m lhcml.inference.plot_toys --toys {input.toys:q} --output {output.png:q} > {log:q} 2>&1"
+        "python -m lhcml.inference.summarise_toys --batches {input.batches:q} --settings {params.settings:q} "
+        "--labels {params.labels:q} --output {output.json:q} --plot {output.png:q} > {log:q} 2>&1"
