@@ -1,11 +1,12 @@
 """Fit a pyhf workspace: maximum likelihood with Minuit, its uncertainties, and the goodness of fit.
 
-The fit is valid or says why not; with `"valid": false` it has no uncertainties and nothing later uses it.
+The fit is valid or says why not; with `"valid": false` it has no uncertainties and nothing later uses it. Asymmetric
+uncertainties (MINOS) come with the key `fit.minos`; blinded regions (`fit.blinded`) hold Asimov data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import numpy as np
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.files import finite_or_none, write_json
+from lhcml.inference.blind import blinded_problem, blinded_regions
 from lhcml.inference.likelihood import Likelihood, poisson_term
 from lhcml.inference.minimise import Fit, minimise
+from lhcml.inference.profile_likelihood import Profile, minos
 from lhcml.inference.read_workspace import Problem, read_problem
+from lhcml.inference.select_parameters import select_parameters
 
 
 def goodness_of_fit(problem: Problem, fit: Fit) -> dict[str, Any]:
@@ -47,10 +51,36 @@ def likelihood_of_saturated_model(likelihood: Likelihood, data: Any) -> float:
     return float(2 * (total + np.log(likelihood.normal.scale * np.sqrt(2 * np.pi)).sum()))
 
 
-def describe_fit(problem: Problem, fit: Fit, injected: float | None) -> dict[str, Any]:
+def asymmetric_errors(problem: Problem, fit: Fit, patterns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the asymmetric uncertainties of the chosen parameters, by name; see `profile_likelihood.minos`.
+
+    Raises
+    ------
+    UserError
+        If a pattern chooses no parameter.
+    """
+    chosen = select_parameters(problem, patterns, "fit.minos")
+    if not fit.valid or fit.errors is None:
+        return {}
+    profile = Profile(problem.likelihood, problem.data, fit)
+    return {problem.likelihood.names[index]: minos(profile, index) for index in chosen if fit.errors[index] > 0}
+
+
+def describe_fit(
+    problem: Problem, fit: Fit, config: Mapping[str, Any], asymmetric: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the content of fit.json.
 
     Parameters of a fit that is not valid are given without uncertainties, correlations or goodness of fit.
+
+    Parameters
+    ----------
+    problem : Problem
+    fit : Fit
+    config : mapping
+        Block of the measurement: `injected` and `fit.blinded` are repeated.
+    asymmetric : mapping, optional
+        From `asymmetric_errors`.
     """
     likelihood = problem.likelihood
     errors = fit.errors
@@ -65,6 +95,7 @@ def describe_fit(problem: Problem, fit: Fit, injected: float | None) -> dict[str
             "kind": kind_of(likelihood, index),
             "prefit_uncertainty": float(width[index]) if likelihood.constrained[index] else None,
             "at_bound": name in fit.at_bound,
+            "minos": (asymmetric or {}).get(name),
         }
     result: dict[str, Any] = {
         "digest": problem.digest,
@@ -73,7 +104,8 @@ def describe_fit(problem: Problem, fit: Fit, injected: float | None) -> dict[str
         "valid": fit.valid,
         "twice_nll": finite_or_none(fit.twice_nll),
         "edm": finite_or_none(fit.edm),
-        "injected": injected,
+        "injected": config.get("injected"),
+        "blinded": blinded_regions(config),
         "parameters": parameters,
         "unused_parameters": fit.unused,
         "attempts": fit.attempts,
@@ -107,11 +139,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     log = start_log("pyhf", "iminuit", "numpy", "scipy")
     config = args.config
-    problem = read_problem(args.workspace, config.get("measurement"), config.get("poi"))
+    problem = blinded_problem(read_problem(args.workspace, config.get("measurement"), config.get("poi")), config)
     fit = minimise(problem.likelihood, problem.data)
-    result = describe_fit(problem, fit, config.get("injected"))
+    asymmetric = asymmetric_errors(problem, fit, config.get("fit", {}).get("minos", []))
+    result = describe_fit(problem, fit, config, asymmetric)
     write_json(args.output, result)
     best = result["poi"]
+    for name, part in asymmetric.items():
+        log.info("%s: MINOS %s, %s %s", name, part["down"], part["up"], "; ".join(part["reasons"]))
     if fit.valid:
         log.info("%s = %.4g +- %.3g (edm %.1e)", problem.poi, best["value"], best["uncertainty"], fit.edm)
     else:

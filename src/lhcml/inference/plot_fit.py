@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Regions side by side in one figure
 MOST_COLUMNS = 3
+# Pulls in one column, columns of them, and free parameters listed above
+MOST_ROWS, MOST_PULL_COLUMNS, MOST_FREE = 45, 4, 8
 
 
 def poisson_interval(counts: Any) -> tuple[Any, Any]:
@@ -70,7 +72,7 @@ def _draw_region(
 ) -> None:  # fmt: skip
     """Draw one region: data and stack above, their ratio below."""
     edges = np.array(block["edges"], float)
-    observed = np.array(block["observed"])
+    blinded = block["observed"] is None
     lower.set_xlabel(labels["observable"])
     lower.set_ylabel("Data / fit" if stage == "postfit" else "Data / exp.")
     upper.set_ylabel("Events per bin")
@@ -84,12 +86,19 @@ def _draw_region(
         for axes in (upper, lower):
             axes.xaxis.minorticks_off()
     when = "after the fit" if stage == "postfit" else "before the fit"
-    upper.text(0.04, 0.95, f"Region: {region}\n{when}", transform=upper.transAxes, va="top", fontsize=11)
+    upper.text(
+        0.04,
+        0.95,
+        f"Region: {region}\n{when}{', blinded' if blinded else ''}",
+        transform=upper.transAxes,
+        va="top",
+        fontsize=11,
+    )
     part = block[stage]
     if part is None:
         upper.text(0.5, 0.5, "the fit is not valid", transform=upper.transAxes, ha="center", color=COLOURS[2])
         return
-    bottom = np.zeros(len(observed))
+    bottom = np.zeros(len(edges) - 1)
     # the sample that is listed last goes lowest, so that the first one, the signal, is on top
     for index, name in reversed(list(enumerate(samples))):
         if name in part["samples"]:
@@ -100,48 +109,84 @@ def _draw_region(
     total, spread = np.array(part["total"]["bins"]), np.array(part["total"]["bin_uncertainties"])
     band = {"fill": True, "facecolor": "none", "edgecolor": "0.3", "hatch": "////", "linewidth": 0}
     upper.stairs(total + spread, edges, baseline=total - spread, label="Uncertainty", **band)
-    centres, below_above = (edges[1:] + edges[:-1]) / 2, poisson_interval(observed)
-    marks = {"fmt": "o", "color": "black", "markersize": 4, "linewidth": 1.2}
-    upper.errorbar(centres, observed, yerr=below_above, label=labels["data"], **marks)
     safe = np.where(total > 0, total, np.nan)
     lower.stairs(1 + spread / safe, edges, baseline=1 - spread / safe, **band)
     lower.axhline(1, color="0.4", linewidth=1)
-    lower.errorbar(centres, observed / safe, yerr=[error / safe for error in below_above], **marks)
-    reach = np.nanmax(np.abs(observed / safe - 1) + below_above[1] / safe) if np.isfinite(safe).any() else 1
-    half = min(max(1.1 * float(reach), 0.1), 1.0)
+    reach, highest = spread / safe, (total + spread).max()
+    if not blinded:
+        observed = np.array(block["observed"])
+        centres, below_above = (edges[1:] + edges[:-1]) / 2, poisson_interval(observed)
+        marks = {"fmt": "o", "color": "black", "markersize": 4, "linewidth": 1.2}
+        upper.errorbar(centres, observed, yerr=below_above, label=labels["data"], **marks)
+        lower.errorbar(centres, observed / safe, yerr=[error / safe for error in below_above], **marks)
+        reach = np.abs(observed / safe - 1) + below_above[1] / safe
+        highest = max(highest, (observed + below_above[1]).max())
+    half = min(max(1.1 * float(np.nanmax(reach)), 0.1), 1.0) if np.isfinite(reach).any() else 1.0
     lower.set_ylim(1 - half, 1 + half)
-    upper.set_ylim(0, 1.55 * max((observed + below_above[1]).max(), (total + spread).max()))
-    upper.legend(loc="upper right", fontsize=10)
+    upper.set_ylim(0, 1.55 * highest)
+    upper.legend(loc="upper right", fontsize=10 if len(samples) <= 5 else 8, ncols=1 if len(samples) <= 5 else 2)
 
 
 def plot_pulls(fit: Mapping[str, Any], labels: Mapping[str, Any]) -> Figure:
     """Return a figure of the constrained parameters: pull and ratio of uncertainties, and of the free ones.
 
     A pull is (fitted - nominal) / width of the constraint; the error bar is the ratio of fitted and constraint widths.
+    Of more parameters than fit on a page those with the largest pulls and the strongest constraints are drawn.
     """
     constrained = {name: part for name, part in fit["parameters"].items() if part["kind"] in ("normal", "poisson")}
     free = {name: part for name, part in fit["parameters"].items() if part["kind"] == "free"}
-    rows = max(len(constrained), 1)
-    figure, axes = new_figure(width=6.4, height=1.9 + 0.26 * rows + 0.1 * len(free))
+    most = MOST_ROWS * MOST_PULL_COLUMNS
+    shown = set(sorted(constrained, key=lambda name: -_notable(constrained[name]))[:most])
+    drawn = [name for name in constrained if name in shown]
+    columns = max(math.ceil(len(drawn) / MOST_ROWS), 1)
+    rows = max(math.ceil(len(drawn) / columns), 1)
+    names = sorted(free, key=lambda name: name != fit["poi"]["name"])
+    lines = [f"{name} = {with_error(free[name])}" for name in names[:MOST_FREE]]
+    if len(names) > MOST_FREE:
+        lines.append(f"and {len(names) - MOST_FREE} more free parameters")
+    figure, grid = new_figure(
+        1, columns, width=6.4 if columns == 1 else 4.6, height=1.9 + 0.26 * rows + 0.1 * len(lines), squeeze=False
+    )
+    for column, axes in enumerate(grid[0]):
+        _draw_pulls(axes, {name: constrained[name] for name in drawn[column * rows : (column + 1) * rows]}, rows)
+    grid[0, 0].set_title("\n".join(lines), fontsize=11, loc="left", pad=8)
+    state = "" if fit["valid"] else "the fit is not valid"
+    left_out = f"{len(drawn)} of {len(constrained)} constrained parameters" if len(drawn) < len(constrained) else ""
+    right = [labels["left"], labels["right"], _blinded_text(fit), left_out, state]
+    grid[0, -1].set_title("\n".join(text for text in right if text), fontsize=11, loc="right")
+    return figure
+
+
+def _blinded_text(fit: Mapping[str, Any]) -> str:
+    """Return what the figure says of blinded regions."""
+    return f"blinded: {', '.join(fit['blinded'])}" if fit.get("blinded") else ""
+
+
+def _notable(part: Mapping[str, Any]) -> float:
+    """Return how far a parameter's pull or constraint is from none."""
+    width = part["prefit_uncertainty"]
+    ratio = 1.0 if part["uncertainty"] is None else part["uncertainty"] / width
+    return float(abs(part["value"] - part["start"]) / width + abs(1 - ratio))
+
+
+def _draw_pulls(axes: Axes, parameters: Mapping[str, Any], rows: int) -> None:
+    """Draw one column of pulls, the first parameter on top."""
     axes.axvspan(-2, 2, color="#fff3bf", linewidth=0)
     axes.axvspan(-1, 1, color="#d8f5d0", linewidth=0)
     axes.axvline(0, color="0.5", linewidth=1)
-    for row, part in enumerate(reversed(constrained.values())):
+    for row, part in enumerate(parameters.values()):
         width = part["prefit_uncertainty"]
-        error = None if part["uncertainty"] is None else part["uncertainty"] / width
-        axes.errorbar((part["value"] - part["start"]) / width, row, xerr=error, fmt="o", color="black", markersize=4)
-    axes.set_yticks(range(len(constrained)), list(reversed(constrained)), fontsize=10)
+        error = None if part["uncertainty"] is None else [[part["uncertainty"] / width]] * 2
+        sides = part.get("minos") or {}
+        if sides.get("down") is not None and sides.get("up") is not None:
+            error = [[-sides["down"] / width], [sides["up"] / width]]
+        pull = (part["value"] - part["start"]) / width
+        axes.errorbar(pull, rows - 1 - row, xerr=error, fmt="o", color="black", markersize=4)
+    axes.set_yticks([rows - 1 - row for row in range(len(parameters))], list(parameters), fontsize=10)
     axes.set_ylim(-0.8, rows - 0.2)
     axes.set_xlim(-3, 3)
     axes.minorticks_off()
     axes.set_xlabel(r"$(\hat\theta - \theta_0)\,/\,\Delta\theta$")
-    lines = [f"{name} = {with_error(part)}" for name, part in free.items()]
-    axes.set_title("\n".join(lines), fontsize=11, loc="left", pad=8)
-    state = "" if fit["valid"] else "the fit is not valid"
-    axes.set_title(
-        "\n".join(text for text in (labels["left"], labels["right"], state) if text), fontsize=11, loc="right"
-    )
-    return figure
 
 
 def with_error(part: Mapping[str, Any]) -> str:
@@ -150,6 +195,9 @@ def with_error(part: Mapping[str, Any]) -> str:
         return f"{part['value']:.3g} (no valid uncertainty)"
     digits = max(0, 1 - math.floor(math.log10(part["uncertainty"])))
     bound = " (at its bound)" if part["at_bound"] else ""
+    sides = part.get("minos") or {}
+    if sides.get("down") is not None and sides.get("up") is not None:
+        return f"${part['value']:.{digits}f}^{{+{sides['up']:.{digits}f}}}_{{{sides['down']:.{digits}f}}}${bound}"
     return f"{part['value']:.{digits}f} $\\pm$ {part['uncertainty']:.{digits}f}{bound}"
 
 

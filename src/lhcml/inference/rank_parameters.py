@@ -1,7 +1,7 @@
 """Rank parameters by their impact on the parameter of interest, and break its uncertainty down by groups.
 
 Impact of a parameter: how far the fitted parameter of interest moves if the parameter is held one standard deviation
-above and below its fitted value, with all others refitted; the standard deviation is that of the fit (post-fit impact) or
+above and below its fitted value, all others refitted; the standard deviation is that of the fit (post-fit impact) or
 of the constraint (pre-fit impact). The slope of the covariance gives the same in parabolic approximation.
 """
 

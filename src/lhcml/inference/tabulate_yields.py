@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, write_json, write_text
+from lhcml.inference.blind import blinded_regions
 from lhcml.inference.likelihood import Array, Likelihood
 from lhcml.inference.read_workspace import Problem, read_problem
 
@@ -80,7 +81,9 @@ def fitted_parameters(problem: Problem, result: Mapping[str, Any]) -> tuple[Arra
     return values, covariance
 
 
-def tabulate_yields(problem: Problem, fitted: tuple[Array, Array] | None, regions: Mapping[str, Any]) -> dict[str, Any]:
+def tabulate_yields(
+    problem: Problem, fitted: tuple[Array, Array] | None, regions: Mapping[str, Any], blinded: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the content of yields.json.
 
     Parameters
@@ -90,6 +93,8 @@ def tabulate_yields(problem: Problem, fitted: tuple[Array, Array] | None, region
         Of the valid fit; without one "postfit" is None.
     regions : mapping
         Description of each region, with "bins" (edges).
+    blinded : collection of str
+        Regions without observed events.
     """
     likelihood = problem.likelihood
     prefit = expected_with_uncertainty(likelihood, likelihood.start, np.diag(likelihood.prefit_width() ** 2))
@@ -97,7 +102,7 @@ def tabulate_yields(problem: Problem, fitted: tuple[Array, Array] | None, region
     return {
         region: {
             "edges": regions[region]["bins"],
-            "observed": problem.data[part].tolist(),
+            "observed": None if region in blinded else problem.data[part].tolist(),
             "prefit": prefit[region],
             "postfit": postfit[region] if postfit else None,
         }
@@ -117,7 +122,8 @@ def to_csv(yields: Mapping[str, Any]) -> str:
                 part = block[stage] and (block[stage]["samples"] | {"total": block[stage]["total"]})[sample]
                 row += [f"{part['sum']:.6g}", f"{part['sum_uncertainty']:.4g}"] if part else ["", ""]
             table.writerow(row)
-        table.writerow([region, "observed", f"{sum(block['observed']):.6g}", "", f"{sum(block['observed']):.6g}", ""])
+        observed = "blinded" if block["observed"] is None else f"{sum(block['observed']):.6g}"
+        table.writerow([region, "observed", observed, "", observed, ""])
     return text.getvalue()
 
 
@@ -136,7 +142,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     fitted = fitted_parameters(problem, read_json(args.fit))
     if fitted is None:
         log.warning("the fit is not valid: no post-fit yields")
-    yields = tabulate_yields(problem, fitted, read_json(args.description)["regions"])
+    description = read_json(args.description)["regions"]
+    yields = tabulate_yields(problem, fitted, description, blinded_regions(args.config))
     write_json(args.json, yields)
     write_text(args.csv, to_csv(yields))
 
