@@ -1,22 +1,27 @@
 # Inference: fits, rankings, scans, yields and their plots.
-INFERENCE_RESULTS_TARGETS = with_result(
-    "fit",
-    "fit.json",
-    "yields.json",
-    "yields.csv",
-    "plots/prefit.png",
-    "plots/postfit.png",
-    "plots/pulls.png",
-    "plots/correlations.png",
+INFERENCE_RESULTS_TARGETS = (
+    with_result(
+        "fit",
+        "fit.json",
+        "yields.json",
+        "yields.csv",
+        "plots/prefit.png",
+        "plots/postfit.png",
+        "plots/pulls.png",
+        "plots/correlations.png",
+    )
+    + with_result("asimov", "asimov.json")
+    + with_result("ranking", "ranking.json", "plots/ranking.png", "plots/breakdown.png")
+    + with_result("scan", "scan.json", "plots/scan.png")
 )
 
 
 rule fit_workspace:
     """Fit a workspace.
 
-    Maximum likelihood with Minuit: parameters, uncertainties, correlations, goodness of fit, and whether it is valid, after
-    how many attempts.
-    Wildcards: {measurement} a measurement of the configuration.
+    Maximum likelihood with Minuit: parameters, uncertainties (MINOS where asked for), correlations, goodness of fit, and
+    whether it is valid, after how many attempts.
+    Wildcards: {measurement} a measurement of the configuration, or a patch of a grid.
     """
     input:
         workspace="results/inference/{measurement}/workspace.json",
@@ -34,9 +39,37 @@ rule fit_workspace:
         mem_mb=memory(1000, 20),
         runtime=60,
     params:
-        config=measurement_block("measurement", "poi", "injected"),
+        config=measurement_block("measurement", "poi", "injected", "fit"),
     shell:
         "python -m lhcml.inference.fit_workspace --workspace {input.workspace:q} --config {params.config:q} "
+        "--output {output.fit:q} > {log:q} 2>&1"
+
+
+rule fit_asimov:
+    """Fit Asimov data.
+
+    The expected events at the injected parameter of interest: expected uncertainties, in the format of the fit.
+    Wildcards: {measurement} a measurement of the configuration, or a patch of a grid.
+    """
+    input:
+        workspace="results/inference/{measurement}/workspace.json",
+        code=sources("lhcml.inference.fit_asimov"),
+    output:
+        fit="results/inference/{measurement}/asimov.json",
+    log:
+        "results/logs/inference/fit_asimov/{measurement}.log",
+    benchmark:
+        "results/benchmarks/inference/fit_asimov/{measurement}.tsv"
+    conda:
+        "../../envs/inference.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 20),
+        runtime=60,
+    params:
+        config=measurement_block("measurement", "poi", "injected", "fit"),
+    shell:
+        "python -m lhcml.inference.fit_asimov --workspace {input.workspace:q} --config {params.config:q} "
         "--output {output.fit:q} > {log:q} 2>&1"
 
 
@@ -44,7 +77,7 @@ rule tabulate_yields:
     """Tabulate expected and observed events before and after the fit.
 
     Per region, sample and bin with uncertainties (JSON), and their sums (CSV).
-    Wildcards: {measurement} a measurement of the configuration.
+    Wildcards: {measurement} a measurement of the configuration, or a patch of a grid.
     """
     input:
         workspace="results/inference/{measurement}/workspace.json",
@@ -70,7 +103,7 @@ rule tabulate_yields:
         mem_mb=memory(1000, 20),
         runtime=10,
     params:
-        config=measurement_block("measurement", "poi"),
+        config=measurement_block("measurement", "poi", "fit"),
     shell:
         "python -m lhcml.inference.tabulate_yields --workspace {input.workspace:q} --fit {input.fit:q} "
         "--description {input.description:q} --config {params.config:q} --json {output.json:q} --csv {output.csv:q} "
@@ -82,7 +115,7 @@ rule plot_fit:
 
     Regions before and after the fit with the ratio of data to expectation, pulls and constraints of the nuisance
     parameters, and their correlations.
-    Wildcards: {measurement} a measurement of the configuration.
+    Wildcards: {measurement} a measurement of the configuration, or a patch of a grid.
     """
     input:
         fit="results/inference/{measurement}/fit.json",
@@ -134,3 +167,136 @@ rule plot_fit:
         "python -m lhcml.inference.plot_fit --fit {input.fit:q} --yields {input.yields:q} --labels {params.labels:q} "
         "--prefit {output.prefit:q} --postfit {output.postfit:q} --pulls {output.pulls:q} "
         "--correlations {output.correlations:q} > {log:q} 2>&1"
+
+
+rule rank_parameters:
+    """Rank the parameters by their impact.
+
+    Pulls, constraints, and impacts on the parameter of interest by refits, before and after the fit; its uncertainty by groups.
+    Wildcards: {measurement} a measurement of the configuration, or a patch of a grid.
+    """
+    input:
+        workspace="results/inference/{measurement}/workspace.json",
+        code=sources("lhcml.inference.rank_parameters"),
+    output:
+        ranking="results/inference/{measurement}/ranking.json",
+    log:
+        "results/logs/inference/rank_parameters/{measurement}.log",
+    benchmark:
+        "results/benchmarks/inference/rank_parameters/{measurement}.tsv"
+    conda:
+        "../../envs/inference.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 20),
+        runtime=120,
+    params:
+        config=measurement_block("measurement", "poi", "injected", "fit", "ranking"),
+    shell:
+        "python -m lhcml.inference.rank_parameters --workspace {input.workspace:q} --config {params.config:q} "
+        "--output {output.ranking:q} > {log:q} 2>&1"
+
+
+rule plot_ranking:
+    """Plot a ranking and the breakdown of the uncertainty.
+
+    Pulls and impacts of the parameters that matter most; the uncertainty of the parameter of interest by groups.
+    Wildcards: {measurement} a measurement of the configuration, or a patch of a grid.
+    """
+    input:
+        ranking="results/inference/{measurement}/ranking.json",
+        code=sources("lhcml.inference.plot_ranking"),
+    output:
+        png=report(
+            "results/inference/{measurement}/plots/ranking.png",
+            caption="../report/inference/ranking.rst",
+            category="Inference",
+            labels={"measurement": "{measurement}", "content": "ranking"},
+        ),
+        breakdown=report(
+            "results/inference/{measurement}/plots/breakdown.png",
+            caption="../report/inference/breakdown.rst",
+            category="Inference",
+            labels={"measurement": "{measurement}", "content": "breakdown of the uncertainty"},
+        ),
+        pdf=expand(
+            "results/inference/{measurement}/plots/{plot}.pdf", plot=["ranking", "breakdown"], allow_missing=True
+        ),
+    log:
+        "results/logs/inference/plot_ranking/{measurement}.log",
+    benchmark:
+        "results/benchmarks/inference/plot_ranking/{measurement}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+    params:
+        labels=plot_labels,
+        config=measurement_block("ranking"),
+    shell:
+        "python -m lhcml.inference.plot_ranking --ranking {input.ranking:q} --labels {params.labels:q} "
+        "--config {params.config:q} --output {output.png:q} --breakdown {output.breakdown:q} > {log:q} 2>&1"
+
+
+rule scan_likelihood:
+    """Scan the profile likelihood.
+
+    Of the parameter of interest, with and without nuisance parameters, of further parameters, and of pairs.
+    Wildcards: {measurement} a measurement of the configuration, or a patch of a grid.
+    """
+    input:
+        workspace="results/inference/{measurement}/workspace.json",
+        code=sources("lhcml.inference.scan_likelihood"),
+    output:
+        scan="results/inference/{measurement}/scan.json",
+    log:
+        "results/logs/inference/scan_likelihood/{measurement}.log",
+    benchmark:
+        "results/benchmarks/inference/scan_likelihood/{measurement}.tsv"
+    conda:
+        "../../envs/inference.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 20),
+        runtime=120,
+    params:
+        config=measurement_block("measurement", "poi", "injected", "fit", "scan"),
+    shell:
+        "python -m lhcml.inference.scan_likelihood --workspace {input.workspace:q} --config {params.config:q} "
+        "--output {output.scan:q} > {log:q} 2>&1"
+
+
+rule plot_scan:
+    """Plot likelihood scans.
+
+    A curve for each parameter with lines at one and two standard deviations, contours for each pair.
+    Wildcards: {measurement} a measurement of the configuration, or a patch of a grid.
+    """
+    input:
+        scan="results/inference/{measurement}/scan.json",
+        code=sources("lhcml.inference.plot_scan"),
+    output:
+        png=report(
+            "results/inference/{measurement}/plots/scan.png",
+            caption="../report/inference/scan.rst",
+            category="Inference",
+            labels={"measurement": "{measurement}", "content": "likelihood scans"},
+        ),
+        pdf="results/inference/{measurement}/plots/scan.pdf",
+    log:
+        "results/logs/inference/plot_scan/{measurement}.log",
+    benchmark:
+        "results/benchmarks/inference/plot_scan/{measurement}.tsv"
+    conda:
+        "../../envs/plots.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+    params:
+        labels=plot_labels,
+    shell:
+        "python -m lhcml.inference.plot_scan --scan {input.scan:q} --labels {params.labels:q} --output {output.png:q} "
+        "> {log:q} 2>&1"

@@ -89,6 +89,7 @@ def _dress_ranking(axes: Axes, impacts: Axes, ranking: Mapping[str, Any], reach:
     impacts.set_xlim(-1.25 * (reach or 1), 1.25 * (reach or 1))
     axes.minorticks_off()
     axes.tick_params(axis="x", top=False)
+    axes.tick_params(axis="y", length=0)
     impacts.tick_params(axis="x", bottom=False)
     axes.set_xlabel(r"Pull $(\hat\theta - \theta_0)\,/\,\Delta\theta$")
     poi = ranking["poi"]

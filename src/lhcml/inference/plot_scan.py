@@ -70,7 +70,7 @@ def _draw_curve(axes: Axes, name: str, curve: Mapping[str, Any]) -> None:
     top = max(4.8, min(1.1 * float(np.nanmax(rise)), 12)) if np.isfinite(rise).any() else 5
     for level, text in ((1, r"1$\sigma$"), (4, r"2$\sigma$")):
         axes.axhline(level, color="0.6", linewidth=1)
-        axes.text(0.99, level + 0.01 * top, text, color="0.4", ha="right", va="bottom", fontsize=10,
+        axes.text(0.96, level + 0.01 * top, text, color="0.4", ha="right", va="bottom", fontsize=10,
                   transform=axes.get_yaxis_transform())  # fmt: skip
     low, high = curve["intervals"]["68"]
     text = f"{name} = {curve['best']:.3g}"
