@@ -30,6 +30,20 @@ RANGES = (4.0, 20.0, 100.0)
 LEAST = 0.01
 
 
+def eigen_variations(background: Background) -> Floats:
+    """Return what one standard deviation along each eigenvector of the fit does to the background.
+
+    Returns
+    -------
+    array of shape (B, d)
+        Logarithms of the factors on the events of each bin.
+    """
+    function, fits = background.function, background.fits
+    expected, slope = (part[0] for part in function.with_gradient(fits.internal))
+    scale, directions = np.linalg.eigh(fits.covariance[0])
+    return np.asarray((slope @ (directions * np.sqrt(np.maximum(scale, 0.0)))) / np.maximum(expected, 1e-300)[:, None])
+
+
 def make_workspace(background: Background, counts: Floats, template: Floats, unit: float = 1.0) -> dict[str, Any]:
     """Return a pyhf workspace of one channel.
 
@@ -48,11 +62,8 @@ def make_workspace(background: Background, counts: Floats, template: Floats, uni
     -----
     Interpolation must be exponential, as in `make_model`.
     """
-    function, fits = background.function, background.fits
-    expected, slope = (part[0] for part in function.with_gradient(fits.internal))
-    scale, directions = np.linalg.eigh(fits.covariance[0])
-    logs = (slope @ (directions * np.sqrt(np.maximum(scale, 0.0)))) / np.maximum(expected, 1e-300)[:, None]
-    factors = np.exp(np.clip(WIDENING * logs, -LARGEST_LOG, LARGEST_LOG))
+    expected = background.function.expected(background.fits.internal)[0]
+    factors = np.exp(np.clip(WIDENING * eigen_variations(background), -LARGEST_LOG, LARGEST_LOG))
     bins = np.arange(len(counts))
     samples = [{
         "name": "signal", "data": (unit * template).tolist(),

@@ -119,7 +119,8 @@ def search(
     )  # fmt: skip
     counts = np.histogram(mass[chosen], edges)[0].astype(np.float64)
     signal_mass, signal_efficiency = signal_events(signal, rule, edges)
-    shape, described = make_signal(settings["signal"], signal_mass, edges, 0.5 * (window[0] + window[1]))
+    centre = 0.5 * (window[0] + window[1])
+    shape, described = make_signal(settings["signal"], signal_mass, edges, centre)
     result = search_spectrum(edges, counts, window, shape, settings, seed)
     per_fb = settings.get("events_per_fb")
     limit = result["limit"]
@@ -130,7 +131,10 @@ def search(
     return {
         "window": list(window), "efficiency": efficiency, "selection": rule | {"decorrelate": settings["decorrelate"]},
         "events": len(mass), "selected": int(counts.sum()), "signal_efficiency": signal_efficiency,
-        "signal_model": described, **result, "limit_fb": limit_fb,
+        "signal_model": described | {
+            "mass": centre, "simulated_mass": settings["signal"].get("mass"), "profile": shape.profile(centre, edges)
+        },
+        **result, "limit_fb": limit_fb,
         "sculpting": check_sculpting(mass, chosen, edges, window) if efficiency < 1 else None,
         "injected": describe_injected(columns, chosen, window, per_fb),
     }  # fmt: skip

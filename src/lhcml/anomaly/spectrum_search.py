@@ -20,7 +20,7 @@ from lhcml.anomaly.bump_hunter import (
 )
 from lhcml.anomaly.dijet_functions import DijetFunction
 from lhcml.anomaly.likelihood_fit import Fits, Model, fit_one, fit_toys
-from lhcml.anomaly.limits import upper_limits
+from lhcml.anomaly.limits import eigen_variations, upper_limits
 from lhcml.anomaly.signal_shape import CrystalBall
 from lhcml.anomaly.spectrum_fit import Background, describe_fit, fit_background, goodness
 from lhcml.common.errors import UserError
@@ -173,6 +173,7 @@ def search_spectrum(
     }  # fmt: skip
     if not described["valid"]:
         return result | {"status": "the fit of the background did not converge from any start"}
+    result["spectrum"]["background_variations"] = eigen_variations(background).T.tolist()
     signal, local = test_mass(background, counts, shape, settings, derive_seed(seed, "local"))
     result |= {"signal": signal}
     if not signal["valid"] and signal["events"] > 0:

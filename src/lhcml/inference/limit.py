@@ -1,19 +1,29 @@
-"""CLs upper limits from the profile likelihood ratio q~ and its asymptotic distribution (arXiv:1007.1727)."""
+"""CLs upper limits from the profile likelihood ratio and its asymptotic distribution (arXiv:1007.1727)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from lhcml.inference.likelihood import Array, Likelihood
-from lhcml.inference.minimise import Fit, minimise, require_valid
+from lhcml.inference.minimise import Fit, FitError, minimise, require_valid
 
 # Background fluctuations, in standard deviations, of the expected limits
 BANDS = (-2, -1, 0, 1, 2)
+STATISTICS = ("qtilde", "q")
+# A fit lower than the one taken for the minimum by more than this shows that there was a second minimum
+SECOND_MINIMUM = 1e-3
+# Share of its interval within which a parameter counts as at its bound
+AT_BOUND = 1e-6
+# Limits are found to this relative precision
+PRECISION = 1e-5
+# Sensitivity, sqrt(q_A), at which a first guess of the limit is near enough, and below which it is rounding
+NEAR, ROUNDING = (0.5, 5.0), 3e-3
+MOST_STEPS = 25
 
 
 def normal_cdf(value: float) -> float:
@@ -28,22 +38,27 @@ def normal_quantile(probability: float) -> float:
     return float(ndtri(probability))
 
 
-def cls_observed(q: float, q_asimov: float) -> float:
-    """Return the observed CLs of a signal strength (arXiv:1007.1727, eqs. 64-66).
+def cls_observed(q: float, q_asimov: float, statistic: str = "qtilde") -> float:
+    """Return the observed CLs of a signal strength (arXiv:1007.1727, eqs. 57-59 for q, 64-66 for q~).
 
     Parameters
     ----------
     q : float
-        q~ of the data.
+        Test statistic of the data.
     q_asimov : float
-        q~ of the Asimov data without signal.
+        The same of the Asimov data without signal.
+    statistic : str
+        "qtilde" or "q".
     """
+    from scipy.special import log_ndtr
+
     if q_asimov <= 0:
         return 1.0  # no sensitivity: signal and no signal predict the same
     root = math.sqrt(q_asimov)
-    statistic = math.sqrt(q) - root if q <= q_asimov else (q - q_asimov) / (2 * root)
-    with_signal, without = normal_cdf(-(statistic + root)), normal_cdf(-statistic)
-    return with_signal / without if without > 0 else 0.0
+    linear = statistic == "q" or q <= q_asimov
+    distance = math.sqrt(q) - root if linear else (q - q_asimov) / (2 * root)
+    # logarithms, since both probabilities underflow for strengths far beyond the limit
+    return math.exp(log_ndtr(-(distance + root)) - log_ndtr(-distance))
 
 
 def cls_expected(q_asimov: float) -> list[float]:
@@ -52,14 +67,67 @@ def cls_expected(q_asimov: float) -> list[float]:
     return [normal_cdf(band - root) / normal_cdf(band) for band in BANDS]
 
 
-@dataclass
-class Scan:
-    """q~ of data and background-only Asimov data as functions of the signal strength, each value computed once.
+def with_poi_bounds(likelihood: Likelihood, low: float, high: float) -> Likelihood:
+    """Return the likelihood with other bounds of the parameter of interest."""
+    lower, upper = likelihood.lower.copy(), likelihood.upper.copy()
+    lower[likelihood.poi], upper[likelihood.poi] = low, high
+    return replace(likelihood, lower=lower, upper=upper)
+
+
+def fit_free(likelihood: Likelihood, data: Array, remarks: list[str]) -> Fit:
+    """Fit all parameters, with a wider upper bound of the parameter of interest where the fit ends at it.
 
     Parameters
     ----------
     likelihood : Likelihood
     data : array of shape (B + A,)
+    remarks : list of str
+        Gets a line when the bound was moved.
+
+    Raises
+    ------
+    FitError
+        If the fit does not converge.
+    """
+    poi, bound = likelihood.poi, float(likelihood.upper[likelihood.poi])
+    low, high, start = float(likelihood.lower[poi]), bound, likelihood.start
+    for _ in range(6):
+        fit = require_valid(minimise(likelihood, data, start=start, covariance=False), "the fit")
+        if high <= 0 or fit.values[poi] < high - AT_BOUND * (high - low):
+            break
+        high, start = 10 * high, fit.values
+        likelihood = with_poi_bounds(likelihood, low, high)
+    if high > bound:
+        remarks.append(
+            f"the fit ends at the upper bound {bound:g} of the parameter of interest; it was moved to {high:g}"
+        )
+    return fit
+
+
+@dataclass
+class Scan:
+    """q~ of data and background-only Asimov data as functions of the signal strength, each fit done once.
+
+    The fitted strength may not be negative in q~, whatever the bounds of the model; an upper bound below the fitted or
+    a tested strength is moved. With `statistic="q"` the lower bound is that of the model.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    data : array of shape (B + A,)
+    statistic : str
+        "qtilde" or "q" (arXiv:1007.1727, eqs. 16 and 14).
+
+    Attributes
+    ----------
+    free, background : Fit
+        Fits with free strength (not negative for q~) and without signal.
+    negative : Fit or None
+        Fit of a strength below zero, where the data and the bounds prefer one; not used by q~.
+    asimov : array of shape (B + A,)
+        Expected data of the fit without signal.
+    remarks : list of str
+        What the reader of the limit should know.
 
     Raises
     ------
@@ -69,74 +137,181 @@ class Scan:
 
     likelihood: Likelihood
     data: Array
-    known: dict[float, tuple[float, float]] = field(default_factory=dict)
+    statistic: str = "qtilde"
+    observed_fits: dict[float, Fit] = field(default_factory=dict)
+    asimov_fits: dict[float, Fit] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     fits: int = 0
 
     def __post_init__(self) -> None:
-        self.free = self._fit(self.data, None, self.likelihood.start)
+        low, high = (float(bound[self.likelihood.poi]) for bound in (self.likelihood.lower, self.likelihood.upper))
+        tilde = self.statistic == "qtilde"
+        self.bounded = with_poi_bounds(self.likelihood, 0.0, high) if tilde and low < 0 else self.likelihood
+        self.free = fit_free(self.bounded, self.data, self.remarks)
         self.background = self._fit(self.data, 0.0, self.free.values)
+        self.fits += 1
+        self._require_minimum(self.background)
+        self.negative = self._fit_negative() if self.bounded is not self.likelihood else None
         # Asimov data are fitted exactly by the parameters that made them
         self.asimov = self.likelihood.expected(self.background.values)
         self.asimov_minimum = self.likelihood.twice_nll(self.background.values, self.asimov)
 
     @property
     def best(self) -> float:
-        """Fitted signal strength."""
-        return float(self.free.values[self.likelihood.poi])
+        """Fitted signal strength; below zero if the bounds of the model allow it."""
+        return float((self.negative or self.free).values[self.likelihood.poi])
 
-    def _fit(self, data: Array, strength: float | None, start: Array) -> Fit:
-        constant = None if strength is None else {self.likelihood.poi: strength}
-        fit = minimise(self.likelihood, data, constant=constant, start=start, covariance=False)
+    @property
+    def known(self) -> list[float]:
+        """Strengths at which the Asimov data were fitted, ascending."""
+        return sorted(self.asimov_fits)
+
+    def _fit(self, data: Array, strength: float, start: Array) -> Fit:
+        fit = minimise(self.likelihood, data, constant={self.likelihood.poi: strength}, start=start, covariance=False)
         self.fits += 1
-        return require_valid(fit, "the fit" if strength is None else f"the fit at signal strength {strength:g}")
+        return require_valid(fit, f"the fit at signal strength {strength:g}")
+
+    def _fit_negative(self) -> Fit | None:
+        poi = self.likelihood.poi
+        if self.free.values[poi] > AT_BOUND * self.bounded.upper[poi]:
+            return None
+        fit = minimise(self.likelihood, self.data, start=self.background.values, covariance=False)
+        self.fits += 1
+        return fit if fit.valid and fit.values[poi] < 0 else None
+
+    def _require_minimum(self, fit: Fit) -> None:
+        """Fit again from a point that lies below the minimum, which then was a local one."""
+        if fit.twice_nll < self.free.twice_nll - SECOND_MINIMUM:
+            again = minimise(self.bounded, self.data, start=fit.values, covariance=False)
+            self.fits += 1
+            self.free = again if again.valid and again.twice_nll < fit.twice_nll else fit
+            self.remarks.append("the likelihood has more than one minimum; the lowest that was found is taken")
+
+    def widen(self, strength: float) -> None:
+        """Move the upper bound of the free fit beyond a strength, the order of the limit, and fit again."""
+        poi = self.likelihood.poi
+        low, high = float(self.bounded.lower[poi]), float(self.bounded.upper[poi])
+        if strength <= high:
+            return
+        self.bounded = with_poi_bounds(self.bounded, low, 10 * strength)
+        start = self.free.values.copy()
+        start[poi] = strength
+        fit = minimise(self.bounded, self.data, start=start, covariance=False)
+        self.fits += 1
+        if fit.valid and fit.twice_nll < self.free.twice_nll:
+            self.free = fit
 
     def statistics(self, strength: float) -> tuple[float, float]:
-        """Return q~ of the data and of the Asimov data at a signal strength."""
-        if strength not in self.known:
-            self.known[strength] = (self._observed(strength), self._asimov(strength))
-        return self.known[strength]
+        """Return the test statistic of the data and of the Asimov data at a signal strength."""
+        return self.q_observed(strength), self.q_asimov(strength)
 
-    def _observed(self, strength: float) -> float:
-        if self.best > strength:
+    def q_observed(self, strength: float, minimum: float | None = None) -> float:
+        """Return the test statistic of the data at a signal strength.
+
+        Parameters
+        ----------
+        strength : float
+        minimum : float, optional
+            -2 ln L to compare with, instead of the lowest with a strength that the statistic admits.
+        """
+        if self.free.values[self.likelihood.poi] > strength or (strength == 0 and self.statistic == "qtilde"):
             return 0.0
-        # a negative fitted strength counts as zero (the tilde of q~)
-        minimum = self.free if self.best >= 0 else self.background
-        fit = self._fit(self.data, strength, self.free.values)
-        return max(0.0, fit.twice_nll - minimum.twice_nll)
+        if strength not in self.observed_fits:
+            start = nearest(self.observed_fits, strength, self.free)
+            self.observed_fits[strength] = self._fit(self.data, strength, start.values)
+            self._require_minimum(self.observed_fits[strength])
+        if minimum is None:
+            # a fit that ends at zero may lie above the fit without signal, by rounding
+            minimum = min(self.free.twice_nll, self.background.twice_nll)
+        return max(0.0, self.observed_fits[strength].twice_nll - minimum)
 
-    def _asimov(self, strength: float) -> float:
-        fit = self._fit(self.asimov, strength, self.background.values)
-        return max(0.0, fit.twice_nll - self.asimov_minimum)
+    def q_asimov(self, strength: float) -> float:
+        """Return the test statistic of the Asimov data without signal at a signal strength."""
+        if strength == 0:
+            return 0.0
+        if strength not in self.asimov_fits:
+            start = nearest(self.asimov_fits, strength, self.background)
+            self.asimov_fits[strength] = self._fit(self.asimov, strength, start.values)
+        return max(0.0, self.asimov_fits[strength].twice_nll - self.asimov_minimum)
 
     def test(self, strength: float) -> dict[str, Any]:
-        """Return observed and expected CLs of a signal strength with their ingredients."""
+        """Return observed and expected CLs of a signal strength with their ingredients.
+
+        Where the fitted strength is negative, `cls_unclipped` is what `pyhf.infer.hypotest` returns for q~ with these
+        bounds: the test statistic q with the distribution of q~, against which pyhf warns.
+        """
         q, q_asimov = self.statistics(strength)
-        return {
-            "poi": strength, "cls_observed": cls_observed(q, q_asimov), "cls_expected": cls_expected(q_asimov),
-            "q": q, "q_asimov": q_asimov,
+        result = {
+            "poi": strength, "cls_observed": cls_observed(q, q_asimov, self.statistic),
+            "cls_expected": cls_expected(q_asimov), "q": q, "q_asimov": q_asimov,
         }  # fmt: skip
+        if self.negative and strength > 0:
+            result["cls_unclipped"] = cls_observed(self.q_observed(strength, self.negative.twice_nll), q_asimov)
+        return result
+
+
+def nearest(fits: dict[float, Fit], strength: float, other: Fit) -> Fit:
+    """Return the fit at the nearest strength, a good start; `other` if there is none."""
+    return fits[min(fits, key=lambda known: abs(known - strength))] if fits else other
 
 
 def upper_limits(scan: Scan, level: float = 0.05) -> tuple[float | None, list[float | None]]:
     """Return the observed and the five expected upper limits: the signal strengths with CLs equal to `level`.
 
-    A limit beyond 10^6 times the first guess is None: the data set none.
+    None is a limit that the data do not set: CLs stays above the level however large the signal.
     """
-
-    def observed(strength: float) -> float:
-        return cls_observed(*scan.statistics(strength)) - level
-
     # CLs of band N falls to `level` where sqrt(q_A) = N + Phi^-1(1 - level * Phi(N))
     roots = [band + normal_quantile(1 - level * normal_cdf(band)) for band in BANDS]
+    guess = first_guess(scan)
+    if guess is None:
+        return None, [None] * len(BANDS)
+    scan.widen(guess)
+    expected = [_expected_limit(scan, root, guess) for root in roots]
 
-    def expected(root: float) -> Callable[[float], float]:
-        return lambda strength: root - math.sqrt(scan.statistics(strength)[1])
+    def observed(strength: float) -> float:
+        # its logarithm falls smoothly, which a secant likes
+        return math.log(max(cls_observed(*scan.statistics(strength), scan.statistic), 1e-300) / level)
 
+    middle = expected[BANDS.index(0)] or guess
     low = max(scan.best, 0.0)
-    guess = max(abs(float(scan.likelihood.start[scan.likelihood.poi])), 1e-3)
-    expected_limits = [_crossing(expected(root), 0.0, guess) for root in roots]
-    middle = expected_limits[2]
-    return _crossing(observed, low, low + middle if middle else low + guess), expected_limits
+    return _crossing(observed, low, low + middle), expected
+
+
+def first_guess(scan: Scan) -> float | None:
+    """Return a signal strength of the order of the expected limit; None if the data have no sensitivity.
+
+    Starts from the model's starting value and follows sqrt(q_A), which is proportional to the strength where the
+    likelihood is a parabola, so that a parameter of interest of any scale is found.
+    """
+    strength = abs(float(scan.likelihood.start[scan.likelihood.poi])) or 1.0
+    good = None
+    for _ in range(MOST_STEPS):
+        try:
+            root = math.sqrt(scan.q_asimov(strength))
+        except FitError:
+            if good is not None:
+                return good
+            strength /= 10  # too far for a fit: 10^6 times too large a signal, say
+            continue
+        if NEAR[0] <= root <= NEAR[1]:
+            return strength
+        good = strength if root > ROUNDING else None
+        strength *= float(np.clip(1.8 / root, 1e-3, 1e3)) if root > ROUNDING else 1e3
+    return good
+
+
+def _expected_limit(scan: Scan, root: float, guess: float) -> float | None:
+    """Return where sqrt(q_A) rises to `root`, between strengths that are known already if there are such."""
+    known = [0.0, *scan.known]
+    below = [strength for strength in known if math.sqrt(scan.q_asimov(strength)) < root]
+    above = [strength for strength in known if math.sqrt(scan.q_asimov(strength)) >= root]
+    low = max([strength for strength in below if not above or strength < min(above)], default=0.0)
+    if above:
+        high = min(above)
+    else:
+        # a little beyond where the line through the last known point says
+        high = 1.05 * low * root / max(math.sqrt(scan.q_asimov(low)), ROUNDING) if low > 0 else guess
+    return _crossing(lambda strength: root - math.sqrt(scan.q_asimov(strength)), low, high)
 
 
 def _crossing(function: Callable[[float], float], low: float, high: float) -> float | None:
@@ -147,8 +322,12 @@ def _crossing(function: Callable[[float], float], low: float, high: float) -> fl
         return low
     step = high - low
     for _ in range(20):
-        if function(low + step) < 0:
-            return float(brentq(function, low, low + step, xtol=1e-4 * step, rtol=1e-5))
+        try:
+            found = function(low + step) < 0
+        except FitError:
+            return None  # signals so large that no fit describes the data
+        if found:
+            return float(brentq(function, low, low + step, xtol=PRECISION * (low + step), rtol=PRECISION))
         low, step = low + step, 2 * step
     return None
 
