@@ -139,3 +139,74 @@ def workspace(observed: dict[str, list[float]] | None = None) -> dict[str, Any]:
 def data_of(model: Any, observed: list[float]) -> np.ndarray:
     """Return main and nominal auxiliary data."""
     return np.array(list(observed) + list(model.config.auxdata), float)
+
+
+def random_workspace(seed: int) -> dict[str, Any]:
+    """Return a valid workspace with a random choice of what pyhf allows.
+
+    Channels in any order and of any binning, samples missing in some, names shared between channels, samples and the
+    types that can share, staterror per channel or over several, bins without uncertainty, settings of parameters.
+    """
+    generator = np.random.default_rng(seed)
+
+    def yes(chance: float = 0.5) -> bool:
+        return bool(generator.random() < chance)
+
+    names = [f"channel {letter}" for letter in generator.permutation(list("dcba"))[: generator.integers(1, 5)]]
+    common_stat, bins_of_shape = yes(0.3), int(generator.integers(1, 4))
+    channels = []
+    for name in names:
+        bins = bins_of_shape if yes() else int(generator.integers(1, 4))
+        samples: list[dict[str, Any]] = []
+        present = ["top", "qcd"] if common_stat else [key for key in ("top", "qcd") if yes(0.8)]
+        for sample in ["signal", *present]:
+            nominal = generator.uniform(3, 60, bins)
+            if sample != "signal" and bins > 1 and yes(0.15):
+                nominal[generator.integers(bins)] = 0.0
+            modifiers: list[dict[str, Any]] = []
+            if sample == "signal":
+                modifiers.append({"name": "mu", "type": "normfactor", "data": None})
+            if sample == "top" and yes():
+                modifiers.append({"name": "top norm", "type": "normfactor", "data": None})
+            for key in ("jes", "jer", "isr"):
+                # of one name, additive in one sample, a factor in another, or both
+                if yes():
+                    hi, lo = (1 + generator.uniform(-0.2, 0.2, (2, bins))) * nominal
+                    data = {"hi_data": hi.tolist(), "lo_data": lo.tolist()}
+                    modifiers.append({"name": key, "type": "histosys", "data": data})
+                if yes():
+                    hi, lo = np.exp(generator.uniform(-0.3, 0.3, 2))
+                    modifiers.append({"name": key, "type": "normsys", "data": {"hi": float(hi), "lo": float(lo)}})
+            if yes():
+                modifiers.append({"name": "lumi", "type": "lumi", "data": None})
+            if sample != "signal":
+                errors = np.where(generator.random(bins) < 0.15, 0.0, generator.uniform(0.02, 0.3, bins) * nominal)
+                stat = "stat" if common_stat else f"stat {name}"
+                modifiers.append({"name": stat, "type": "staterror", "data": errors.tolist()})
+                if yes(0.3):
+                    width = np.where(generator.random(bins) < 0.3, 0.0, 0.2 * nominal)
+                    modifiers.append({"name": f"{name}/{sample}", "type": "shapesys", "data": width.tolist()})
+            if sample == "qcd" and bins == bins_of_shape and yes():
+                modifiers.append({"name": "shape", "type": "shapefactor", "data": None})
+            order = generator.permutation(len(modifiers))
+            block = {"name": sample, "data": nominal.tolist(), "modifiers": [modifiers[index] for index in order]}
+            samples.append(block)
+        channels.append({"name": name, "samples": [samples[index] for index in generator.permutation(len(samples))]})
+    observations = [
+        {"name": part["name"], "data": generator.poisson(40, len(part["samples"][0]["data"])).tolist()}
+        for part in channels
+    ]
+    sigma = float(generator.uniform(0.01, 0.1))
+    parameters: list[dict[str, Any]] = [
+        {"name": "lumi", "auxdata": [1.0], "sigmas": [sigma], "bounds": [[0.5, 1.5]], "inits": [1.0]}
+    ]
+    if yes():
+        parameters.append({"name": "mu", "bounds": [[-3, 8]], "inits": [0.7]})
+    if yes():
+        parameters.append({"name": "jes", "auxdata": [0.2], "inits": [0.1], "fixed": yes(), "bounds": [[-3, 3]]})
+    return {
+        "version": "1.0.0",
+        "channels": channels,
+        "observations": [observations[index] for index in generator.permutation(len(observations))],
+        "measurements": [{"name": "fit", "config": {"poi": "mu", "parameters": parameters}}],
+    }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pyhf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference_models import EVERY_MODIFIER, build, counting
+from inference_models import EVERY_MODIFIER, build, counting, random_workspace
 
+from lhcml.inference.compile_likelihood import compile_likelihood
 from lhcml.inference.likelihood import code4_coefficients, interpolate_code4, interpolate_code4p, poisson_term
+from lhcml.inference.quiet_pyhf import quiet_pyhf
 
 MODEL, LIKELIHOOD = build(EVERY_MODIFIER)
 
@@ -44,6 +47,33 @@ def test_derivatives_are_limits_of_differences(seed):
     np.testing.assert_allclose(LIKELIHOOD.gradient(point, data), slopes, rtol=1e-4, atol=1e-3)
     cells = [(LIKELIHOOD.cells(up) - LIKELIHOOD.cells(down)) / (2 * step) for up, down in ends]
     np.testing.assert_allclose(LIKELIHOOD.cell_slopes(point), np.transpose(cells), rtol=1e-4, atol=1e-5)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_any_workspace_has_the_likelihood_and_gradient_of_pyhf(seed):
+    spec = random_workspace(seed)
+    with quiet_pyhf():
+        given_workspace = pyhf.Workspace(spec)
+        model = given_workspace.model()
+    likelihood = compile_likelihood(model)
+    data = np.asarray(given_workspace.data(model), float)
+    generator = np.random.default_rng(seed)
+    point = likelihood.start + generator.normal(0, 0.4, len(likelihood.start))
+    point = np.clip(point, likelihood.lower + 0.05, likelihood.upper - 0.05)
+    # rounding of two orders of summation
+    np.testing.assert_allclose(likelihood.expected(point), model.expected_data(point), rtol=1e-12, atol=1e-12)
+    if (likelihood.rates(point) <= 0).any():
+        return  # pyhf's logarithm has no value there
+    theirs = -2 * float(model.logpdf(point, data)[0])
+    assert likelihood.twice_nll(point, data) == pytest.approx(theirs, rel=1e-11)
+    # central differences with step h: error of order h^2 from curvature and 1e-16 / h times the value from rounding
+    step = 1e-6
+    ends = [(point + step * unit, point - step * unit) for unit in np.eye(len(point))]
+    slopes = [(likelihood.twice_nll(up, data) - likelihood.twice_nll(down, data)) / (2 * step) for up, down in ends]
+    np.testing.assert_allclose(likelihood.gradient(point, data), slopes, rtol=1e-4, atol=1e-3)
+    rates = [(likelihood.rates(up) - likelihood.rates(down)) / (2 * step) for up, down in ends]
+    np.testing.assert_allclose(likelihood.rate_slopes(point), np.transpose(rates), rtol=1e-4, atol=1e-5)
 
 
 def test_gradient_exists_where_a_factor_is_zero():
