@@ -160,17 +160,12 @@ def validate_submission(folder: Path) -> None:
     UserError
         With what it found.
     """
-    import warnings
-
     from hepdata_validator.full_submission_validator import FullSubmissionValidator
 
-    with warnings.catch_warnings():
-        # it uses a resolver that jsonschema has deprecated
-        warnings.filterwarnings("ignore", message="jsonschema.RefResolver is deprecated", category=DeprecationWarning)
-        validator = FullSubmissionValidator(schema_version=HEPDATA_SCHEMA)
-        if not validator.validate(directory=str(folder)):
-            found = "; ".join(str(error) for errors in validator.get_messages().values() for error in errors)
-            raise UserError(f"HEPData's validator refuses {folder}: {found}", "report this as a fault of the rule")
+    validator = FullSubmissionValidator(schema_version=HEPDATA_SCHEMA)
+    if not validator.validate(directory=str(folder)):
+        found = "; ".join(str(error.message) for errors in validator.get_messages().values() for error in errors)
+        raise UserError(f"HEPData's validator refuses {folder}: {found}", "report this as a fault of the rule")
 
 
 def write_archive(path: Path, files: Mapping[str, Path]) -> None:
