@@ -53,20 +53,22 @@ def check_references(config: Mapping[str, Any]) -> None:
         if "channel" not in measurement:
             continue
         require_known(f"{key}.channel", [measurement["channel"]], list(channels))
-        require_known(f"{key}.tagger", [measurement["tagger"]], list(taggers["models"]))
-        if len(taggers["score_splits"]) < 3:
-            raise UserError(
-                f"{key} needs the scores of all jets; taggers.score_splits has {', '.join(taggers['score_splits'])}",
-                "leave score_splits out, or remove the measurement by setting it to null",
+        if "tagger" in measurement:
+            require_known(f"{key}.tagger", [measurement["tagger"]], list(taggers["models"]))
+            splits = taggers["score_splits"]
+            if len(splits) < 3:
+                raise UserError(
+                    f"{key} needs the scores of all jets; taggers.score_splits has {', '.join(splits)}",
+                    "leave score_splits out, or remove the measurement by setting it to null",
+                )
+            require_known(
+                f"{key}.tagger_seed",
+                [str(measurement["tagger_seed"])],
+                [str(s) for s in taggers["models"][measurement["tagger"]].get("seeds", taggers["seeds"])],
             )
-        require_known(
-            f"{key}.tagger_seed",
-            [str(measurement["tagger_seed"])],
-            [str(s) for s in taggers["models"][measurement["tagger"]].get("seeds", taggers["seeds"])],
-        )
         known = list(channels[measurement["channel"]]["datasets"])
         for sample, block in measurement["samples"].items():
-            require_known(f"{key}.samples.{sample}.datasets", block["datasets"], known)
+            require_known(f"{key}.samples.{sample}.datasets", block.get("datasets", []), known)
         require_known(f"{key}.data.datasets", measurement["data"]["datasets"], known)
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from lhcml.inference.check_templates import VARIANCE, Templates
+from lhcml.inference.naming import applies, parameter_name
 from lhcml.inference.systematics import (
     Variation,
-    applies,
     make_variation,
-    parameter_name,
     report_variation,
     require_counted_once,
     require_two_sides,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lhcml.common.errors import UserError
-from lhcml.inference.systematics import applies
+from lhcml.inference.naming import applies
 from lhcml.inference.templates import Template
 
 # templates[region][sample][label]; label "nominal", a shift, or "variance:" and a column

@@ -11,6 +11,7 @@ import numpy as np
 
 from lhcml.common.errors import UserError
 from lhcml.inference.likelihood import Array
+from lhcml.inference.naming import applies, parameter_name
 from lhcml.inference.smooth import smooth_variation, symmetrise
 from lhcml.inference.templates import Template
 
@@ -31,6 +32,8 @@ class Variation:
     region, sample : str
     nominal, up, down : array of shape (B,)
         Events.
+    variance : array of shape (B,)
+        Of the nominal events.
     given : tuple of two arrays
         Sides before symmetrisation and smoothing.
     done : list of str
@@ -44,6 +47,7 @@ class Variation:
     nominal: Array
     up: Array
     down: Array
+    variance: Array
     given: tuple[Array, Array]
     done: list[str] = field(default_factory=list)
 
@@ -82,25 +86,6 @@ class Variation:
             yield "changes nothing"
 
 
-def applies(modifier: Mapping[str, Any], region: str, sample: str) -> bool:
-    """Tell whether a modifier acts on a sample in a region; without a list it acts on all."""
-    return region in modifier.get("regions", [region]) and sample in modifier.get("samples", [sample])
-
-
-def parameter_name(name: str, modifier: Mapping[str, Any], region: str, sample: str) -> str:
-    """Return the name of the parameter of a modifier on one sample of one region.
-
-    One parameter acts on all, or on each of what `split` lists. Parameters per bin belong to a region (staterror), or
-    to a sample in a region (shapesys), since pyhf shares them no further.
-    """
-    split = modifier.get("split", [])
-    kind = modifier["type"]
-    parts = [modifier.get("parameter", name)]
-    parts += [region] if "regions" in split or kind in ("staterror", "shapesys") else []
-    parts += [sample] if "samples" in split or kind == "shapesys" else []
-    return "_".join(parts)
-
-
 def make_variation(
     name: str, modifier: Mapping[str, Any], region: str, sample: str, parts: Mapping[str, Template],
     smoothing: Mapping[str, Any],
@@ -131,7 +116,7 @@ def make_variation(
         up, down = smooth_variation(nominal, up), smooth_variation(nominal, down)
         done.append("smoothed")
     parameter = parameter_name(name, modifier, region, sample)
-    return Variation(name, parameter, region, sample, nominal, up, down, before, done)
+    return Variation(name, parameter, region, sample, nominal, up, down, parts["nominal"].variance, before, done)
 
 
 def write_variation(
@@ -189,7 +174,8 @@ def report_variation(variation: Variation, status: str) -> dict[str, Any]:
     -------
     dict
         modifier, parameter, region, sample, type; relative changes `rate_up`, `rate_down`, `shape`; `status`, `done`,
-        `remarks`; templates `nominal`, `up`, `down`, and `given` if they were others before.
+        `remarks`; templates `nominal`, `up`, `down`, the `statistical` uncertainty of the nominal one, and `given` if
+        the sides were others before.
     """
     rate_up, rate_down = variation.rates()
     row: dict[str, Any] = {
@@ -197,7 +183,7 @@ def report_variation(variation: Variation, status: str) -> dict[str, Any]:
         "sample": variation.sample, "type": "histosys", "rate_up": rate_up, "rate_down": rate_down,
         "shape": variation.largest_shape(), "status": status, "done": variation.done,
         "remarks": list(variation.remarks()), "nominal": variation.nominal.tolist(), "up": variation.up.tolist(),
-        "down": variation.down.tolist(),
+        "down": variation.down.tolist(), "statistical": np.sqrt(variation.variance).tolist(),
     }  # fmt: skip
     if variation.done:
         row["given"] = {"up": variation.given[0].tolist(), "down": variation.given[1].tolist()}
