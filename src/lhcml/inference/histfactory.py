@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lhcml.common.errors import UserError
+from lhcml.inference.quiet_pyhf import quiet_pyhf
 
-# What pyhf leaves out of the model in silence or in its log, by tag and attribute value
+# What pyhf leaves out of the model, in silence or in a line of its log
 LEFT_OUT = {
     "ConstraintTerm": "constraint terms are those of pyhf: Gaussian for OverallSys and HistoSys",
     "PreprocessFunction": "functions of parameters are left out",
@@ -95,7 +96,8 @@ def read_histfactory(path: Path) -> tuple[dict[str, Any], list[str]]:
             element.text = " ".join(element.text.split())
     try:
         readxml.clear_filecache()
-        spec = readxml.parse(io.BytesIO(ET.tostring(top)), base)
+        with quiet_pyhf():
+            spec = readxml.parse(io.BytesIO(ET.tostring(top)), base)
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: file {error.filename or error} is missing", f"paths start from {base}: place it there"
