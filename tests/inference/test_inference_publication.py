@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyhf
 import pytest
 import yaml
@@ -27,7 +28,8 @@ from lhcml.inference import (
     tabulate_yields,
 )
 from lhcml.inference.describe_parameters import describe_parameters
-from lhcml.inference.publication import read_results, validate_submission, write_archive
+from lhcml.inference.hepdata_tables import MOST_CORRELATED, fit_tables, result_tables, yields_tables
+from lhcml.inference.publication import read_results, validate_submission, write_archive, write_submission
 from lhcml.inference.read_workspace import quiet_pyhf
 from lhcml.inference.split_signal import make_patchset, split_signal, verify_patches, why_not_separable
 
@@ -214,6 +216,46 @@ def test_tables_hold_the_results(bundle):
     assert events["dependent_variables"][1]["values"][0]["errors"][0]["symerror"] == pytest.approx(
         total["bin_uncertainties"][0], rel=1e-5
     )
+
+
+def test_names_of_tables_are_file_names_and_differ(tmp_path):
+    region = {"edges": [0, 1], "observed": [3.0], "postfit": None}
+    region["prefit"] = {"total": {"bins": [2.0], "bin_uncertainties": [0.0]}, "samples": {}}
+    # the first 64 characters are the same, and a slash is no part of a file name
+    tables = yields_tables({f"SR/{'x' * 60}_{number}": region for number in "ab"}, "Bin", "", [])
+    write_submission(tmp_path / "hepdata", "text", tables, {}, [EXAMPLE])
+    documents = list(yaml.safe_load_all((tmp_path / "hepdata/submission.yaml").read_text()))[1:]
+    assert len({part["name"] for part in documents}) == len({part["data_file"] for part in documents}) == 2
+
+
+def test_many_parameters_have_their_large_correlations_only():
+    names = [f"p{index:03d}" for index in range(MOST_CORRELATED + 1)]
+    matrix = np.eye(len(names))
+    matrix[0, 1] = matrix[1, 0] = -0.5
+    matrix[2, 3] = matrix[3, 2] = 0.01
+    part = {"value": 0.0, "uncertainty": 1.0, "start": 0.0, "prefit_uncertainty": 1.0}
+    fit = {"valid": True, "parameters": dict.fromkeys(names, part)}
+    fit["correlations"] = {"parameters": names, "matrix": matrix.tolist()}
+    first, second, value = fit_tables(fit)[1].variables
+    assert (first.values, second.values, value.values) == (["p000"], ["p001"], [-0.5])
+
+
+def test_ranking_scan_and_significance():
+    ranking = {
+        "valid": True,
+        "poi": {"name": "mu"},
+        "parameters": [
+            {"name": "a", "value": 0.1, "uncertainty": 0.9, "postfit": {"up": 0.2, "down": -0.3}},
+            {"name": "failed", "value": 0.1, "uncertainty": 0.9, "postfit": {"up": None, "down": -0.3}},
+        ],
+        "breakdown": {"total": 0.5, "statistics": {"impact": 0.3}, "groups": {"rates": {"impact": None}}},
+    }
+    impacts, sources = result_tables({"ranking": ranking})
+    assert [column.values for column in impacts.variables] == [["a"], [0.1], [0.2], [-0.3]]
+    assert [column.values for column in sources.variables] == [["total", "statistics"], [0.5, 0.3]]
+    scan = {"parameters": {"mu": {"values": [0.0, 1.0, 2.0], "rise": [1.0, 0.0, None]}}}
+    assert [column.values for column in result_tables({"scan": scan})[0].variables] == [[0.0, 1.0], [1.0, 0.0]]
+    assert result_tables({"ranking": {"valid": False}, "significance": {"valid": False}}) == []
 
 
 def test_same_bytes_each_time(measured, bundle, tmp_path):

@@ -5,11 +5,15 @@ A function a result, each from the content of its JSON file to tables. What a re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 DIGITS = 6
+# More parameters than this have a table of their larger correlations only: a million rows help nobody
+MOST_CORRELATED = 100
+LEAST_CORRELATION = 0.05
 
 
 def variable(name: str, values: Sequence[Any], units: str = "", independent: bool = False, binned: bool = False) -> Any:
@@ -34,10 +38,10 @@ def add_uncertainty(to: Any, label: str, values: Sequence[Any]) -> None:
 
 
 def table(name: str, description: str, columns: Sequence[Any], keywords: Sequence[str] = ()) -> Any:
-    """Return a table; HEPData allows 64 characters of its name."""
+    """Return a table; HEPData allows 64 characters of its name, which is a file name too."""
     from hepdata_lib import Table
 
-    made = Table(name[:64])
+    made = Table(re.sub(r"[^\w.+-]+", " ", name).strip()[:64])
     made.description = description
     made.location = "from the likelihood published with this record"
     made.keywords["phrases"] = list(keywords) or ["Likelihood"]
@@ -135,13 +139,83 @@ def fit_tables(fit: Mapping[str, Any]) -> list[Any]:
     text = "Parameters after the fit and before it. Parameters without uncertainty before the fit are free."
     tables = [table("Parameters", text, [names, value, before], ["Fit"])]
     listed, matrix = fit["correlations"]["parameters"], fit["correlations"]["matrix"]
-    pairs = [(first, second) for first in listed for second in listed]
+    pairs = [(first, second, value) for first, row in zip(listed, matrix, strict=True)
+             for second, value in zip(listed, row, strict=True)]  # fmt: skip
+    text = "Correlation matrix of the fitted parameters."
+    if len(listed) > MOST_CORRELATED:
+        pairs = [(x, y, value) for x, y, value in pairs if x < y and abs(value) >= LEAST_CORRELATION]
+        text = f"Correlations of the fitted parameters of {LEAST_CORRELATION} and more; all are in results/fit.json."
     columns = [
-        variable("First parameter", [first for first, _ in pairs], independent=True),
-        variable("Second parameter", [second for _, second in pairs], independent=True),
-        variable("Correlation", [value for row in matrix for value in row]),
+        variable("First parameter", [first for first, _, _ in pairs], independent=True),
+        variable("Second parameter", [second for _, second, _ in pairs], independent=True),
+        variable("Correlation", [value for _, _, value in pairs]),
     ]
-    return [*tables, table("Correlations", "Correlation matrix of the fitted parameters.", columns, ["Correlation"])]
+    return [*tables, table("Correlations", text, columns, ["Correlation"])] if pairs else tables
+
+
+def ranking_tables(ranking: Mapping[str, Any]) -> list[Any]:
+    """Return impacts of parameters and of their groups, from the content of ranking.json; none if it is not valid."""
+    if not ranking.get("valid"):
+        return []
+    poi, tables = ranking["poi"]["name"], []
+    known = [part for part in ranking["parameters"] if None not in (*part["postfit"].values(), part["uncertainty"])]
+    if known:
+        columns = [variable("Parameter", [part["name"] for part in known], independent=True)]
+        value = variable("Fitted value", [part["value"] for part in known])
+        add_uncertainty(value, "fit", [part["uncertainty"] for part in known])
+        columns.append(value)
+        for side, words in (("up", "raised"), ("down", "lowered")):
+            impacts = [part["postfit"][side] for part in known]
+            columns.append(variable(f"Change of {poi}, parameter {words} by its uncertainty", impacts))
+        text = f"Change of the fitted {poi} with a parameter held at its fitted value plus or minus its uncertainty."
+        tables.append(table("Ranking", text, columns, ["Uncertainty"]))
+    breakdown = ranking.get("breakdown") or {}
+    rows = {"total": breakdown.get("total")}
+    rows |= {name: (breakdown.get(name) or {}).get("impact") for name in ("statistics", "systematics")}
+    rows |= {name: group["impact"] for name, group in (breakdown.get("groups") or {}).items()}
+    rows = {name: impact for name, impact in rows.items() if impact is not None}
+    if rows:
+        columns = [
+            variable("Source", list(rows), independent=True),
+            variable(f"Uncertainty of {poi}", list(rows.values())),
+        ]
+        text = (
+            f"Uncertainty of {poi} by source. Sources are correlated after the fit: they do not add up in quadrature."
+        )
+        tables.append(table("Breakdown of the uncertainty", text, columns, ["Uncertainty"]))
+    return tables
+
+
+def scan_tables(scan: Mapping[str, Any]) -> list[Any]:
+    """Return the profile likelihood of each scanned parameter, from the content of scan.json."""
+    tables = []
+    for name, curve in scan["parameters"].items():
+        pairs = [(x, y) for x, y in zip(curve["values"], curve["rise"], strict=True) if y is not None]
+        if pairs:
+            columns = [
+                variable(name, [x for x, _ in pairs], independent=True),
+                variable("-2 ln L above its minimum", [y for _, y in pairs]),
+            ]
+            tables.append(table(f"Likelihood of {name}", f"Profile likelihood of {name}.", columns))
+    return tables
+
+
+def significance_tables(result: Mapping[str, Any]) -> list[Any]:
+    """Return observed and expected significance, from the content of significance.json; none if it is not valid."""
+    if not result.get("valid"):
+        return []
+    words = f"expected at {result['poi']} = {result['injected']:g}"
+    rows = {
+        "observed": result["observed"],
+        f"{words}, nuisance parameters as fitted": result["expected"]["postfit"],
+        f"{words}, nuisance parameters as before the fit": result["expected"]["prefit"],
+    }
+    columns = [
+        variable("Data", list(rows), independent=True),
+        variable("Significance", [row["z"] for row in rows.values()], "standard deviations"),
+        variable("p-value", [row["p_value"] for row in rows.values()]),
+    ]
+    return [table("Significance", "Discovery significance from q0.", columns, ["Significance"])]
 
 
 def grid_table(labels: Sequence[str], points: Sequence[tuple[Sequence[Any], Mapping[str, Any]]], poi: str) -> Any:
@@ -169,5 +243,11 @@ def grid_table(labels: Sequence[str], points: Sequence[tuple[Sequence[Any], Mapp
 
 def result_tables(results: Mapping[str, Any]) -> list[Any]:
     """Return the tables of all results but the yields, by what is there."""
-    makers = {"limit": limit_tables, "fit": fit_tables}
+    makers = {
+        "limit": limit_tables,
+        "significance": significance_tables,
+        "fit": fit_tables,
+        "ranking": ranking_tables,
+        "scan": scan_tables,
+    }
     return [made for name, maker in makers.items() if name in results for made in maker(results[name])]

@@ -133,10 +133,17 @@ def write_submission(
     folder.mkdir(parents=True)
     submission = Submission()
     submission.comment = comment
+    used: set[str] = set()
     for made in tables:
+        # names cut to their length may be the same
+        number, name = 1, made.name
+        while made.name.lower() in used:
+            number += 1
+            made.name = f"{name[:60]} {number}"
+        used.add(made.name.lower())
         submission.add_table(made)
-    with tempfile.TemporaryDirectory() as name:
-        archive = Path(name) / "likelihood.tar.gz"
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = Path(scratch) / "likelihood.tar.gz"
         write_archive(archive, {path.name: path for path in likelihood})
         submission.add_additional_resource(
             "Full statistical model as pyhf JSON (HistFactory), with a README and a script that reproduces the limit",
@@ -146,7 +153,7 @@ def write_submission(
             submission.add_additional_resource(description, str(path.resolve()), copy_file=True)
         # hepdata_lib leaves an archive with the time of writing in the working folder
         where = folder.resolve()
-        with chdir(name):
+        with chdir(scratch):
             submission.create_files(str(where), validate=False)
     validate_submission(folder)
     write_archive(folder / "submission.tar.gz", {path.name: path for path in sorted(folder.iterdir())})

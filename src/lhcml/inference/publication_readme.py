@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+MOST_REMARKS = 30
+
 
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return rows with the same keys as a Markdown table."""
@@ -120,7 +122,10 @@ def blinded_text(blinded: Sequence[str]) -> str:
 
 def remarks_text(remarks: Sequence[str]) -> str:
     """Return remarks on the model as a section, empty without any."""
-    return "\n## Remarks on the model\n\n" + "\n".join(f"- {text}" for text in remarks) + "\n" if remarks else ""
+    lines = [f"- {text}" for text in remarks[:MOST_REMARKS]]
+    if len(remarks) > MOST_REMARKS:
+        lines.append(f"- and {len(remarks) - MOST_REMARKS} more")
+    return "\n## Remarks on the model\n\n" + "\n".join(lines) + "\n" if remarks else ""
 
 
 def make_readme(
