@@ -147,6 +147,21 @@ def test_failed_fits_are_counted_and_more_than_5_percent_are_not_valid(failed, v
     assert summary["mean"] == pytest.approx(np.mean(values))
 
 
+def test_a_fit_without_curvature_is_valid_and_does_not_cover():
+    # no event on no background: the strength is at its bound of zero and -2 ln L rises in a straight line
+    problem = problem_of(build(counting(3.0, 0.0, mu=[0, 20]))[0], [2.0])
+    point = throw_toys.throw_at(problem, 0.5, [3], range(30), SETTINGS)
+    n = draw_toys(problem, np.array([0.5]), [3], range(30))[:, 0]
+    assert (n == 0).any()
+    assert [error is None for error in point["uncertainty"]] == (n == 0).tolist()
+    # |n / 3 - 0.5| < sqrt(n) / 3
+    summary = summarise_toys.summarise_point([point])
+    assert summary["valid"]
+    assert summary["failed"] == 0
+    assert summary["without_uncertainty"] == (n == 0).sum()
+    assert summary["coverage"] == np.mean(np.abs(n - 1.5) < np.sqrt(n))
+
+
 def test_no_valid_fit_leaves_no_number():
     summary = summarise_toys.summarise_point([part([None, None])])
     assert not summary["valid"]

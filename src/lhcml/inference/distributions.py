@@ -19,7 +19,7 @@ def chi_squared_survival(value: float, degrees: int) -> float:
     # each two degrees more add (value / 2)^k exp(-value / 2) / Gamma(k + 1) with k = degrees / 2 - 1
     for twice in range(odd, degrees, 2):
         k = twice / 2
-        total += math.exp(k * math.log(value / 2) - value / 2 - math.lgamma(k + 1))
+        total += math.exp(k * (math.log(value) - math.log(2)) - value / 2 - math.lgamma(k + 1))
     # odd degrees start at k = 1/2: the term of k = -1/2 is the error function above
     return min(1.0, total)
 

@@ -36,9 +36,9 @@ def plot_coverage(result: Mapping[str, Any], labels: Mapping[str, Any]) -> Figur
         axes.set_ylabel("Pseudo-experiments per bin")
     if result.get("mean") is None:
         return _empty(figure, left, result)
-    pairs = zip(result["toys"]["value"], result["toys"]["uncertainty"], strict=True)
-    values, errors = np.array([pair for pair in pairs if None not in pair]).T
-    pulls = (values - result["injected"]) / errors
+    pairs = list(zip(result["toys"]["value"], result["toys"]["uncertainty"], strict=True))
+    values = np.array([value for value, _ in pairs if value is not None])
+    pulls = np.array([(value - result["injected"]) / error for value, error in pairs if error is not None])
     counts, _, _ = left.hist(values, bins=24, color=COLOURS[0], alpha=0.75)
     left.axvline(result["injected"], color=COLOURS[2], label=f"Injected {result['injected']:g}")
     left.axvline(result["mean"], color="black", linestyle="--",
@@ -49,9 +49,10 @@ def plot_coverage(result: Mapping[str, Any], labels: Mapping[str, Any]) -> Figur
     curve = len(pulls) * (edges[1] - edges[0]) * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
     right.plot(x, curve, color=COLOURS[2], label="Standard normal")
     for name, key in (("Mean", "pull_mean"), ("Width", "pull_width"), ("Coverage", "coverage")):
-        right.plot([], [], " ", label=f"{name} {result[key]:.2f} $\\pm$ {result[f'{key}_uncertainty']:.2f}")
+        if result[key] is not None:
+            right.plot([], [], " ", label=f"{name} {result[key]:.2f} $\\pm$ {result[f'{key}_uncertainty']:.2f}")
     left.set_ylim(0, 1.45 * counts.max())
-    right.set_ylim(0, 1.55 * max(heights.max(), curve.max()))
+    right.set_ylim(0, 1.55 * max(heights.max(), curve.max(), 1))
     for axes in (left, right):
         axes.legend(loc="upper right", fontsize=10)
     return figure
@@ -139,7 +140,7 @@ def plot_goodness(result: Mapping[str, Any], labels: Mapping[str, Any]) -> Figur
         # of one degree of freedom the density has no limit at zero
         highest = max(highest, float(curve[x > edges[1] / 2].max())) if len(toys) else float(curve.max())
         axes.plot(x, curve, color=COLOURS[2],
-                  label=rf"$\chi^2$ of {degrees} degrees of freedom, p = {result['p_value']:.3f}")  # fmt: skip
+                  label=rf"$\chi^2$, degrees of freedom: {degrees}, p = {result['p_value']:.3f}")  # fmt: skip
     axes.axvline(observed, color="black", linestyle="--", label=f"{labels['data']}: {observed:.2f}")
     axes.set_xlim(0, top)
     axes.set_ylim(0, 1.45 * highest)
@@ -172,7 +173,7 @@ def plot_toy_limit(result: Mapping[str, Any], labels: Mapping[str, Any]) -> Figu
     left.plot(x, [row["cls_observed"] for row in curve], color="black",
               label=f"Asymptotic, {labels['data'].lower()}")  # fmt: skip
     # observed and expected beside each other, in a logarithmic axis where the values are far apart
-    wide = x[-1] > 4 * x[0]
+    wide = x[-1] > 8 * x[0]
     tested = np.array([point["poi"] for point in points])
     shift = 0.012 * (tested if wide else np.ptp(tested))
     left.set_xscale("log" if wide else "linear")

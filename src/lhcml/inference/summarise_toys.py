@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.files import read_json, write_json
@@ -23,9 +24,10 @@ from lhcml.inference.summarise_limit_toys import summarise_limit_toys
 # Share of failed fits above which a result is not valid, and of fits at a bound above which a mean tells of the bound
 MOST_FAILED, MOST_AT_BOUND = 0.05, 0.05
 # What needs at least two valid fits
+PULLS = ("pull_mean", "pull_mean_uncertainty", "pull_width", "pull_width_uncertainty")
 SPREADS = (
-    "mean", "mean_uncertainty", "bias", "bias_in_sigma", "pull_mean", "pull_mean_uncertainty", "pull_width",
-    "pull_width_uncertainty", "coverage", "coverage_uncertainty", "coverage_ratio", "coverage_ratio_uncertainty",
+    "mean", "mean_uncertainty", "bias", "bias_in_sigma", "without_uncertainty", *PULLS, "coverage",
+    "coverage_uncertainty", "coverage_ratio", "coverage_ratio_uncertainty",
 )  # fmt: skip
 
 
@@ -54,7 +56,8 @@ def join(parts: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
 def summarise_point(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return bias, pull and coverage of pseudo-experiments at one injected value.
 
-    The pull is (fitted - injected) / uncertainty. "coverage" is the share whose fitted value lies within one
+    The pull is (fitted - injected) / uncertainty, of the fits that have one; an interval that cannot be given does not
+    cover. "coverage" is the share whose fitted value lies within one
     uncertainty of the injected one; "coverage_ratio" the share whose t (two-sided likelihood ratio) is below one.
 
     Parameters
@@ -74,11 +77,10 @@ def summarise_point(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     summary["at_bound"] = int(np.count_nonzero(np.array(columns["at_bound"], bool) & good))
     if count < 2:
         return summary | dict.fromkeys(SPREADS) | {"toys": columns}
-    values, errors, ratios = (
-        np.array([value for value in columns[key] if value is not None]) for key in ("value", "uncertainty", "ratio")
-    )
-    pulls = (values - injected) / errors
-    width, spread = float(pulls.std(ddof=1)), float(values.std(ddof=1))
+    values, ratios = (np.array([value for value in columns[key] if value is not None]) for key in ("value", "ratio"))
+    spread = float(values.std(ddof=1))
+    pairs = zip(columns["value"], columns["uncertainty"], strict=True)
+    pulls = np.array([(value - injected) / error for value, error in pairs if error is not None])
     inside, inside_ratio = int((np.abs(pulls) < 1).sum()), int((ratios < 1).sum())
     bias = float(values.mean()) - injected
     return summary | {
@@ -87,17 +89,25 @@ def summarise_point(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "bias": bias,
         # in units of the uncertainty of one experiment
         "bias_in_sigma": bias / spread if spread > 0 else None,
-        "pull_mean": float(pulls.mean()),
-        "pull_mean_uncertainty": width / count**0.5,
-        "pull_width": width,
-        # of a normal distribution
-        "pull_width_uncertainty": width / (2 * (count - 1)) ** 0.5,
+        "without_uncertainty": count - len(pulls),
+        **summarise_pulls(pulls),
         "coverage": inside / count,
         "coverage_uncertainty": binomial_uncertainty(inside, count),
         "coverage_ratio": inside_ratio / count,
         "coverage_ratio_uncertainty": binomial_uncertainty(inside_ratio, count),
         "toys": columns,
     }
+
+
+def summarise_pulls(pulls: NDArray[np.float64]) -> dict[str, float | None]:
+    """Return mean and width of pulls with their uncertainties, None without two."""
+    count = len(pulls)
+    if count < 2:
+        return dict.fromkeys(PULLS)
+    width = float(pulls.std(ddof=1))
+    # the uncertainty of the width is that of a normal distribution
+    figures = (float(pulls.mean()), width / count**0.5, width, width / (2 * (count - 1)) ** 0.5)
+    return dict(zip(PULLS, figures, strict=True))
 
 
 def summarise_coverage(batches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

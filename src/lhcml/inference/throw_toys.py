@@ -47,7 +47,8 @@ def throw_at(
     -------
     dict
         "injected" and columns: "value", "uncertainty" (from the second derivatives), "ratio" (t of the injected value,
-        two-sided), "at_bound"; None where a fit failed; "failures" counts the reasons.
+        two-sided), "at_bound"; None where a fit failed, "uncertainty" also where the second derivatives give none;
+        "failures" counts the reasons.
     """
     likelihood = problem.likelihood
     truth = true_parameters(problem, injected, config["nuisances"])
@@ -55,17 +56,14 @@ def throw_at(
     batch = BatchLikelihood(likelihood)
     profiles = profile_toys(batch, data, truth, [injected])
     errors = poi_uncertainties(batch, data, profiles.free)
-    valid = profiles.valid & np.isfinite(errors)
-    reasons = [
-        reason or ("" if good else "no covariance") for reason, good in zip(profiles.reasons, valid, strict=True)
-    ]
     return {
         "injected": injected,
-        "value": column(profiles.best, valid),
-        "uncertainty": column(errors, valid),
-        "ratio": column(profiles.two_sided(injected), valid),
+        "value": column(profiles.best, profiles.valid),
+        # without events the likelihood may have no curvature at its minimum, which is valid all the same
+        "uncertainty": column(errors, profiles.valid & np.isfinite(errors)),
+        "ratio": column(profiles.two_sided(injected), profiles.valid),
         "at_bound": [bool(flag) for flag in profiles.free.at_bound[:, likelihood.poi]],
-        "failures": count_reasons(reasons),
+        "failures": count_reasons(profiles.reasons),
         "retried": profiles.retried,
     }
 
