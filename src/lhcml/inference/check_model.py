@@ -85,19 +85,15 @@ def find_bin_faults(spec: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _empty_samples(channels: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
-    """Yield faults of samples without events: errors if they have none in any channel."""
+    """Yield faults of samples without events."""
     filled = {sample["name"] for part in channels for sample in part["samples"] if any(sample["data"])}
     for channel in channels:
         for sample in channel["samples"]:
             if any(sample["data"]):
                 continue
-            here = f"channel {channel['name']}, sample {sample['name']}: empty template: no events in any bin"
-            if sample["name"] in filled:
-                fix = "remove the sample from this channel or loosen its selection"
-                yield Fault("empty template", here, fix, "strict")
-            else:
-                fix = "remove the sample, or fill it (a patch of the signal may be missing)"
-                yield Fault("empty sample", f"{here}, and none in any other channel", fix)
+            more = "" if sample["name"] in filled else ", and none in any other channel"
+            cause = f"channel {channel['name']}, sample {sample['name']}: empty template: no events in any bin{more}"
+            yield Fault("empty template", cause, "remove the sample there, or loosen its selection", "strict")
 
 
 def _sample_faults(sample: Mapping[str, Any], here: str, size: int) -> Iterator[Fault]:

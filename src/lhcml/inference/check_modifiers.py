@@ -16,6 +16,8 @@ Channels = Sequence[Mapping[str, Any]]
 SAME = 1e-9
 # A histosys repeats the rate of the normsys of its name if both agree to this much, and the rate is larger than this
 RATE = 1e-3
+# A variation of more than this share of a bin is not taken for a fluctuation
+LARGE = 0.05
 
 
 class Use(NamedTuple):
@@ -162,10 +164,14 @@ def _side_faults(use: Use) -> Iterator[Fault]:
         side, other = ("up", "down") if any(rises) else ("down", "up")
         cause = f"{use.label}: one-sided: it has a variation {side} and none {other}"
         yield Fault("one-sided", cause, f"mirror the variation {side}, or give the other", "remark")
-    moved = [index for index in range(len(nominal)) if rises[index] and falls[index]]
-    if moved and all(up[index] * down[index] > 0 for index in moved):
-        which = "" if use.kind == "normsys" else f" in each bin that it changes ({name_bins(moved)})"
-        cause = f"{use.label}: up and down lie on the same side of the nominal{which}"
+    both = [index for index in range(len(nominal)) if rises[index] and falls[index]]
+    same = [index for index in both if up[index] * down[index] > 0]
+    # statistical fluctuations turn the sign of small variations; large ones have another reason
+    large = [index for index in same if min(abs(up[index]), abs(down[index])) > LARGE * nominal[index]]
+    if same and (len(same) == len(both) or large):
+        bins = same if len(same) == len(both) else large
+        which = "" if use.kind == "normsys" else f", {name_bins(bins)}"
+        cause = f"{use.label}{which}: up and down lie on the same side of the nominal (several minima are possible)"
         yield Fault("same side", cause, "check which file is which, or symmetrise it", "remark")
     huge = [
         index
