@@ -23,6 +23,8 @@ GOAL = 1e-8
 MOST_STEPS = 40
 # Damping in units of the scaled curvature: first value where it is needed, and the last that is tried
 FIRST_DAMPING, LARGEST_DAMPING = 1e-4, 1e6
+# Expected events below which a bin is empty
+KINK = 1e-6
 # Room for rounding in sums of -2 ln L
 ROUNDING = 1e-12
 
@@ -76,11 +78,10 @@ def descend(likelihood: Likelihood, data: Array, fixed: NDArray[np.bool_], start
                 changed = likelihood.twice_nll(trial, data)
                 room = ROUNDING * abs(twice_nll)
                 if fall < GOAL and damping <= FIRST_DAMPING:
-                    better = changed < twice_nll
-                    values, twice_nll = (trial, changed) if better else (values, twice_nll)
-                    negative = bool((likelihood.rates(values) < 0).any())
-                    return Descent(values, twice_nll, max(fall, 0.0), number + 1,
-                                   "negative expected events in a bin" if negative else "")  # fmt: skip
+                    if changed < twice_nll:
+                        values, twice_nll = trial, changed
+                    reason = _fault(likelihood, values, (values > lower) & (values < upper))
+                    return Descent(values, twice_nll, max(fall, 0.0), number + 1, reason)
                 # a step counts if it brings a tenth of what the parabola promises
                 if changed <= twice_nll - 0.1 * fall + room:
                     break
@@ -92,13 +93,29 @@ def descend(likelihood: Likelihood, data: Array, fixed: NDArray[np.bool_], start
     return Descent(values, twice_nll, edm, MOST_STEPS, f"no minimum after {MOST_STEPS} steps")
 
 
+def _fault(likelihood: Likelihood, values: Array, inside: NDArray[np.bool_]) -> str:
+    """Return why the end of the steps is no minimum; empty if it is one.
+
+    Where a bin expects nothing -2 ln L has a kink: no minimum if parameters inside their bounds move that bin.
+    """
+    rates = likelihood.rates(values)
+    if (rates < 0).any():
+        return "negative expected events in a bin"
+    empty = rates < KINK
+    if empty.any() and likelihood.rate_slopes(values)[np.ix_(empty, inside)].any():
+        return "no expected events in a bin"
+    return ""
+
+
 def _expand(likelihood: Likelihood, data: Array, values: Array) -> tuple[Array, Array]:
     """Return gradient, shape (P,), and approximate second derivatives, shape (P, P), of -2 ln L."""
     count, aux = data[: likelihood.bins], data[likelihood.bins :]
     rates, slopes = likelihood.rates(values), likelihood.rate_slopes(values)
     safe = np.maximum(rates, SMALLEST_RATE)
     gradient = slopes.T @ poisson_slope(count, rates)
-    matrix = slopes.T @ (slopes * (count / safe**2)[:, None])
+    # a bin without observed events has no curvature by itself; Fisher's keeps the step finite
+    weight = np.where(count > 0, count, safe) / safe**2
+    matrix = slopes.T @ (slopes * weight[:, None])
     normal, poisson = likelihood.normal, likelihood.poisson
     diagonal = np.zeros(len(values))
     gradient[normal.parameter] += (values[normal.parameter] - aux[normal.position]) / normal.scale**2
