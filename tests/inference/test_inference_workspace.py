@@ -7,7 +7,7 @@ import json
 
 import pyhf
 import pytest
-from inference_models import two_bins, workspace
+from inference_models import random_workspace, two_bins, workspace
 
 from lhcml.common.errors import UserError
 from lhcml.inference import fit_workspace, import_workspace, scan_limit
@@ -77,3 +77,12 @@ def test_warnings_of_pyhf_are_silenced_only_inside():
         pyhf.schema.validate(workspace(), "workspace.json", version="1.0.0")
     with pytest.raises(DeprecationWarning, match="RefResolver"):
         pyhf.schema.validate(workspace(), "workspace.json", version="1.0.0")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_data_are_in_the_order_of_pyhf(seed):
+    spec = random_workspace(seed)
+    with quiet_pyhf():
+        given = pyhf.Workspace(spec)
+        expected = given.data(given.model())
+    assert make_problem(spec, "random.json").data.tolist() == expected

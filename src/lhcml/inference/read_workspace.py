@@ -88,19 +88,22 @@ def make_problem(
     chosen = choose_measurement(spec, where, measurement, poi)
     name = poi or chosen["config"]["poi"]
     remarks += sort_faults(find_parameter_faults(spec["channels"], chosen, name), where, strict)
+    model_spec = {"channels": spec["channels"], "parameters": chosen["config"]["parameters"]}
     with quiet_pyhf():
-        workspace = pyhf.Workspace(spec, validate=False)
         try:
-            model = workspace.model(measurement_name=chosen["name"], poi_name=name, validate=False)
+            model = pyhf.Model(model_spec, poi_name=name, validate=False)
         except PYHF_FAULTS as error:
             raise UserError(
                 f"{where}: pyhf cannot build the model: {error or type(error).__name__}", "correct the workspace"
             ) from error
-        data = np.asarray(workspace.data(model), float)
+    observed = {block["name"]: block["data"] for block in spec["observations"]}
+    data = np.array(
+        [*(value for channel in model.config.channels for value in observed[channel]), *model.config.auxdata]
+    )
     likelihood = compile_likelihood(model)
     _require_positive(likelihood, where)
     _require_determined(likelihood, name, where)
-    return Problem(likelihood, data, name, pyhf.utils.digest(spec), chosen["name"], remarks)
+    return Problem(likelihood, data.astype(float), name, pyhf.utils.digest(spec), chosen["name"], remarks)
 
 
 def _require_positive(likelihood: Likelihood, where: str) -> None:
