@@ -2,6 +2,8 @@
 
 
 include: "inference_functions.smk"
+include: "inference_tagger_functions.smk"
+include: "inference_tagger.smk"
 include: "inference_model_functions.smk"
 include: "inference_model.smk"
 include: "inference_import_functions.smk"

@@ -35,9 +35,9 @@ def measurement_tables(wildcards) -> list[str]:
     ]
 
 
-def scores_folder(block: dict) -> str:
+def scores_folder(name: str) -> str:
     """Return the folder of the scores of a measurement with a tagger."""
-    return f"results/taggers/{block['tagger']}/{block['tagger_seed']}/scores"
+    return f"results/taggers/{tagger_of(name)}/{MEASUREMENTS[name]['tagger_seed']}/scores"
 
 
 def measurement_scores(wildcards) -> list[str]:
@@ -45,13 +45,14 @@ def measurement_scores(wildcards) -> list[str]:
     block = MEASUREMENTS[wildcards.measurement]
     if "tagger" not in block:
         return []
-    return [f"{scores_folder(block)}/{dataset}/{shift}.parquet" for dataset, shift in wanted_tables(block)]
+    folder = scores_folder(wildcards.measurement)
+    return [f"{folder}/{dataset}/{shift}.parquet" for dataset, shift in wanted_tables(block)]
 
 
 def scores_option(wildcards) -> str:
     """Params function: the option that tells where the scores are; none without a tagger."""
-    block = MEASUREMENTS[wildcards.measurement]
-    return f"--scores {scores_folder(block)}" if "tagger" in block else ""
+    name = wildcards.measurement
+    return f"--scores {scores_folder(name)}" if "tagger" in MEASUREMENTS[name] else ""
 
 
 def measurement_chunks(wildcards) -> str:

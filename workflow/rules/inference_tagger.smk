@@ -18,7 +18,7 @@ checkpoint choose_tagger:
     benchmark:
         "results/benchmarks/inference/choose_tagger/{measurement}.tsv"
     wildcard_constraints:
-        measurement=one_of([name for name, block in MEASUREMENTS.items() if block.get("tagger") == BEST]),
+        measurement=one_of([name for name, block in MEASUREMENTS.items() if block.get("tagger") == BEST_TAGGER]),
     conda:
         "../../envs/inference.yaml"
     threads: 1

@@ -1,7 +1,7 @@
 # Which tagger a measurement uses.
 import json
 
-BEST = "best"
+from lhcml.common.references import BEST_TAGGER
 
 
 def candidate_files(block: dict) -> dict:
@@ -31,7 +31,7 @@ def candidate_scores(wildcards) -> list[str]:
 def tagger_of(name: str) -> str:
     """Return the tagger of a measurement; where it asks for the best, the one that was chosen."""
     tagger = MEASUREMENTS[name]["tagger"]
-    if tagger != BEST:
+    if tagger != BEST_TAGGER:
         return tagger
     with open(checkpoints.choose_tagger.get(measurement=name).output.tagger, encoding="utf-8") as file:
         return json.load(file)["tagger"]

@@ -9,6 +9,9 @@ from typing import Any
 
 from lhcml.common.errors import UserError
 
+# In place of the name of a tagger: the one that separates the validation jets best
+BEST_TAGGER = "best"
+
 
 def require_known(key: str, names: Sequence[str], known: Sequence[str]) -> None:
     """Raise a UserError for the first of `names` that is not among `known`."""
@@ -46,30 +49,41 @@ def check_references(config: Mapping[str, Any]) -> None:
     check_pairs(config)
     check_unfolding(config)
     for name, measurement in config["inference"]["measurements"].items():
-        key = f"inference.measurements.{name}"
-        for kind in ("workspace", "patchset", "histfactory"):
-            if kind in measurement and not Path(measurement[kind]).is_file():
-                raise UserError(f"{key}.{kind}: no file {measurement[kind]!r}", "give the path of an existing file")
-        if "channel" not in measurement:
-            continue
-        require_known(f"{key}.channel", [measurement["channel"]], list(channels))
-        if "tagger" in measurement:
-            require_known(f"{key}.tagger", [measurement["tagger"]], list(taggers["models"]))
-            splits = taggers["score_splits"]
-            if len(splits) < 3:
-                raise UserError(
-                    f"{key} needs the scores of all jets; taggers.score_splits has {', '.join(splits)}",
-                    "leave score_splits out, or remove the measurement by setting it to null",
-                )
-            require_known(
-                f"{key}.tagger_seed",
-                [str(measurement["tagger_seed"])],
-                [str(s) for s in taggers["models"][measurement["tagger"]].get("seeds", taggers["seeds"])],
+        check_measurement(f"inference.measurements.{name}", measurement, channels, taggers)
+
+
+def check_measurement(
+    key: str, measurement: Mapping[str, Any], channels: Mapping[str, Any], taggers: Mapping[str, Any]
+) -> None:
+    """Check that the files, channel, tagger and datasets of a measurement exist.
+
+    Raises
+    ------
+    UserError
+        With the key, the value, and what there is instead.
+    """
+    for kind in ("workspace", "patchset", "histfactory"):
+        if kind in measurement and not Path(measurement[kind]).is_file():
+            raise UserError(f"{key}.{kind}: no file {measurement[kind]!r}", "give the path of an existing file")
+    if "channel" not in measurement:
+        return
+    require_known(f"{key}.channel", [measurement["channel"]], list(channels))
+    if "tagger" in measurement:
+        splits = taggers["score_splits"]
+        if len(splits) < 3:
+            raise UserError(
+                f"{key} needs the scores of all jets; taggers.score_splits has {', '.join(splits)}",
+                "leave score_splits out, or remove the measurement by setting it to null",
             )
-        known = list(channels[measurement["channel"]]["datasets"])
-        for sample, block in measurement["samples"].items():
-            require_known(f"{key}.samples.{sample}.datasets", block.get("datasets", []), known)
-        require_known(f"{key}.data.datasets", measurement["data"]["datasets"], known)
+        models = taggers["models"]
+        require_known(f"{key}.tagger", [measurement["tagger"]], [*models, BEST_TAGGER])
+        chosen = models.values() if measurement["tagger"] == BEST_TAGGER else [models[measurement["tagger"]]]
+        seeds = sorted({seed for block in chosen for seed in block.get("seeds", taggers["seeds"])})
+        require_known(f"{key}.tagger_seed", [str(measurement["tagger_seed"])], [str(seed) for seed in seeds])
+    known = list(channels[measurement["channel"]]["datasets"])
+    for sample, block in measurement["samples"].items():
+        require_known(f"{key}.samples.{sample}.datasets", block.get("datasets", []), known)
+    require_known(f"{key}.data.datasets", measurement["data"]["datasets"], known)
 
 
 def check_features(config: Mapping[str, Any]) -> None:
