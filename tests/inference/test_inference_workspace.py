@@ -87,3 +87,25 @@ def test_data_are_in_the_order_of_pyhf(seed):
         given = pyhf.Workspace(spec)
         expected = given.data(given.model())
     assert make_problem(spec, "random.json").data.tolist() == expected
+
+
+def test_shapefactor_of_one_bin_may_be_of_interest():
+    samples = [
+        {"name": "signal", "data": [5.0], "modifiers": [{"name": "k", "type": "shapefactor", "data": None}]},
+        {"name": "background", "data": [50.0], "modifiers": []},
+    ]
+    spec = workspace() | {
+        "channels": [{"name": "one", "samples": samples}], "observations": [{"name": "one", "data": [57.0]}],
+        "measurements": [{"name": "fit", "config": {"poi": "k", "parameters": []}}],
+    }  # fmt: skip
+    problem = make_problem(spec, "w")
+    assert problem.likelihood.names == ["k"]
+    assert problem.poi == "k"
+
+
+def test_luminosity_that_is_fixed_needs_no_width():
+    spec = workspace()
+    lumi = spec["measurements"][0]["config"]["parameters"][0]
+    del lumi["sigmas"]
+    lumi["fixed"] = True
+    assert make_problem(spec, "w").likelihood.fixed.sum() == 1

@@ -121,7 +121,9 @@ def _setting_faults(block: Mapping[str, Any], kind: str, size: int, here: str) -
     """Yield faults of what a measurement sets of one parameter with `size` components."""
     usable = ("inits", "bounds", *CONSTRAINT_SETTINGS[kind])
     if kind == "lumi":
-        missing = [key for key in usable if key not in block]
+        # without sigmas pyhf takes a width of 1, which matters to a parameter that floats
+        fixed = block.get("fixed", False)
+        missing = [key for key in usable if key not in block and not (fixed and key == "sigmas")]
         if missing:
             fix = 'for example "auxdata": [1.0], "sigmas": [0.02], "bounds": [[0.5, 1.5]], "inits": [1.0]'
             yield Fault("lumi without settings", f"{here} has no {', '.join(missing)}", fix)

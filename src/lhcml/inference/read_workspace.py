@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,10 @@ def make_problem(
         [*(value for channel in model.config.channels for value in observed[channel]), *model.config.auxdata]
     )
     likelihood = compile_likelihood(model)
+    # a shapefactor of one bin may be of interest: pyhf calls the parameter name, and its component name[0]
+    likelihood = replace(
+        likelihood, names=[name if i == likelihood.poi else part for i, part in enumerate(likelihood.names)]
+    )
     _require_positive(likelihood, where)
     _require_determined(likelihood, name, where)
     return Problem(likelihood, data.astype(float), name, pyhf.utils.digest(spec), chosen["name"], remarks)
