@@ -103,7 +103,8 @@ def _draw_table(
     notes += ["!: one-sided or without effect"] if any(row["remarks"] for row in rows) else []
     handles = [Patch(color=colour, label=status) for status, colour in STATUS_COLOURS.items() if status in used]
     handles += [Patch(facecolor="none", edgecolor="none", label=text) for text in notes]
-    below = -0.08 - 0.45 / max(len(places), 1)
+    # under the names of the modifiers, in units of the height of the table
+    below = -(0.6 if len(modifiers) > 6 else 0.32) / (0.42 * len(places) + 0.4)
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), fontsize=10, ncols=len(handles) or 1,
                 handlelength=1.2)  # fmt: skip
 

@@ -12,7 +12,7 @@ import numpy as np
 from lhcml.common.errors import UserError
 from lhcml.inference.likelihood import Array
 from lhcml.inference.naming import applies, parameter_name
-from lhcml.inference.smooth import smooth_variation, symmetrise
+from lhcml.inference.smooth import FEWEST_BINS, smooth_variation, symmetrise
 from lhcml.inference.templates import Template
 
 # Parts of a variation smaller than this, relative, are rounding
@@ -111,10 +111,13 @@ def make_variation(
         done.append({"one_sided": "mirrored", "two_sided": "symmetrised", "maximum": "symmetrised to the maximum"}[how])
         clipped = np.flatnonzero((up == 0) & (nominal > 0) | (down == 0) & (nominal > 0))
         done += [f"below zero in bin {bin}, set to zero" for bin in clipped]
-    wanted = name in smoothing.get("modifiers", [])
-    if wanted and applies({key: smoothing[key] for key in ("regions", "samples") if key in smoothing}, region, sample):
-        up, down = smooth_variation(nominal, up), smooth_variation(nominal, down)
-        done.append("smoothed")
+    chosen = {key: smoothing[key] for key in ("regions", "samples") if key in smoothing}
+    if name in smoothing.get("modifiers", []) and applies(chosen, region, sample):
+        if np.count_nonzero(nominal > 0) < FEWEST_BINS:
+            done.append("too few bins to smooth")
+        else:
+            up, down = smooth_variation(nominal, up), smooth_variation(nominal, down)
+            done.append("smoothed")
     parameter = parameter_name(name, modifier, region, sample)
     return Variation(name, parameter, region, sample, nominal, up, down, parts["nominal"].variance, before, done)
 
