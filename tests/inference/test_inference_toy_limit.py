@@ -169,6 +169,19 @@ def test_crossing_is_logarithmic_and_tells_when_there_is_none():
     assert "beyond the last" in crossing(points, pick, 0.001)["reason"]
 
 
+def test_nuisance_parameters_at_a_bound_are_named():
+    # 200 events of 50 expected: without signal a background of 10 % would have to go up by 14 deviations, 5 are allowed
+    spec = counting(10.0, 50.0, mu=[0, 20])
+    spec["channels"][0]["samples"][1]["modifiers"] = [
+        {"name": "rate", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+    ]
+    model, likelihood = build(spec)
+    far = run(Problem(likelihood, data_of(model, [200.0]), "mu", "0" * 64, "fit"), 20)
+    near = run(Problem(likelihood, data_of(model, [52.0]), "mu", "0" * 64, "fit"), 20)
+    assert far["at_bound"] == ["rate"]
+    assert near["at_bound"] == []
+
+
 def test_tested_values_enclose_the_limits():
     values = limit_values(3.0, [0.5, 0.7, 1.0, None, 2.0], 4)
     assert values == sorted(values)

@@ -18,7 +18,7 @@ from lhcml.inference.distributions import (
     q_tilde_signal,
 )
 
-# Values of q this near are the same outcome: the precision of the fits. It matters where few outcomes are possible.
+# Statistics this near are the same outcome: the precision of the fits. It matters where few outcomes are possible.
 SAME_OUTCOME = 1e-4
 HISTOGRAM_BINS = 30
 
@@ -57,6 +57,7 @@ def summarise_limit_toys(batches: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     return {
         "level": level,
         "bands": bands,
+        "at_bound": first["at_bound"],
         "best_fit": observed["best"],
         "observed": crossing(points, lambda point: point, level),
         "expected": expected,

@@ -19,7 +19,7 @@ from lhcml.common.files import read_json, write_json
 from lhcml.common.style import save_figure
 from lhcml.inference.distributions import binomial_uncertainty, chi_squared_survival
 from lhcml.inference.plot_toys import PLOTTERS
-from lhcml.inference.summarise_limit_toys import summarise_limit_toys
+from lhcml.inference.summarise_limit_toys import SAME_OUTCOME, summarise_limit_toys
 
 # Share of failed fits above which a result is not valid, and of fits at a bound above which a mean tells of the bound
 MOST_FAILED, MOST_AT_BOUND = 0.05, 0.05
@@ -175,7 +175,7 @@ def tail(observed: float, toys: Sequence[float | None]) -> dict[str, Any]:
     good = [value for value in toys if value is not None]
     if not good:
         return {"p_value_toys": None, "p_value_toys_uncertainty": None}
-    above = sum(value >= observed for value in good)
+    above = sum(value >= observed - SAME_OUTCOME for value in good)
     return {
         "p_value_toys": above / len(good), "p_value_toys_uncertainty": binomial_uncertainty(above, len(good)),
     }  # fmt: skip

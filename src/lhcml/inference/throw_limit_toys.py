@@ -92,9 +92,11 @@ def throw_limit_toys(problem: Problem, config: Mapping[str, Any], seed: int, ind
         batch, draw_toys(problem, scan.background.values, [seed, 0], indices), scan.background.values, [0.0, *values]
     )
     reasons, retried, signal = list(without.reasons), without.retried, []
+    at_bound = set(scan.background.at_bound)
     for number, value in enumerate(values):
         fit = minimise(likelihood, problem.data, constant={poi: value}, start=scan.free.values, covariance=False)
         truth = require_valid(fit, f"the fit of the data at {problem.poi} = {value:g}").values
+        at_bound.update(fit.at_bound)
         toys = draw_toys(problem, truth, [seed, number + 1], indices)
         profiles = profile_toys(batch, toys, truth, [value])
         signal.append(column(profiles.q_tilde(value), profiles.valid))
@@ -104,6 +106,8 @@ def throw_limit_toys(problem: Problem, config: Mapping[str, Any], seed: int, ind
         "values": values,
         "level": level,
         "bands": list(BANDS),
+        # at a bound the asymptotic formulae do not hold
+        "at_bound": sorted(at_bound - {problem.poi}),
         "observed": {
             "best": float(data.best[0]),
             "q": [float(data.q_tilde(value)[0]) for value in values],
