@@ -3,7 +3,7 @@
 import json
 
 from lhcml.common.files import write_json
-from lhcml.report.write_summary import describe_searches, main, with_error
+from lhcml.report.write_summary import describe_measurement, describe_searches, main, with_error
 
 
 def test_numbers_without_value_or_error():
@@ -43,3 +43,27 @@ def test_searches_of_the_anomaly_stage(tmp_path):
     assert sum("trained on qcd" in line and "AUC 0.927 ± 0.011 (published 0.91)" in line for line in lines) == 1
     assert sum("(published -)" in line for line in lines) == 1
     assert json.loads(table.read_text())["anomaly"] == [row]
+
+
+def test_measurements(tmp_path):
+    fit = {"valid": True, "poi": {"name": "mu", "value": 1.0325, "uncertainty": 0.0724}}
+    limit = {"valid": True, "poi": "mu", "observed": 1.1557, "expected_median": None, "level": 0.05}
+    folder = tmp_path / "results/inference/boosted_top"
+    for name, block in (("fit", fit), ("limit", limit)):
+        write_json(folder / f"{name}.json", block)
+    text, table = tmp_path / "summary.txt", tmp_path / "summary.json"
+    arguments = [f"--inference={folder / name}.json" for name in ("fit", "limit")]
+    main([*arguments, "--text", str(text), "--json", str(table)])
+    lines = text.read_text().splitlines()
+    position = lines.index("boosted_top")
+    assert lines[position + 1 : position + 3] == [
+        "  mu = 1.032 ± 0.072",
+        "  mu < 1.156 at 95% CL (- expected without signal)",
+    ]
+    assert json.loads(table.read_text())["inference"] == {"boosted_top": {"fit": fit, "limit": limit}}
+
+
+def test_a_result_that_is_not_valid_is_no_number():
+    lines = describe_measurement("m", {"fit": {"valid": False, "poi": {"name": "mu", "value": 3.0}}})
+    assert lines == ["m", "  FIT IS NOT VALID, do not use it: see the file"]
+    assert "call limit" in describe_measurement("m", {"scan": {"valid": False, "reasons": ["call limit"]}})[1]

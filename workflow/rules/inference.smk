@@ -24,3 +24,6 @@ INFERENCE_TARGETS = (
     + INFERENCE_TOYS_TARGETS
     + INFERENCE_PUBLICATION_TARGETS
 )
+SUMMARISED_RESULTS = [
+    file for result in TOLD for file in with_result(result, f"{result}.json") if "/patches/" not in file
+] + grids_with_limits("limits.json")

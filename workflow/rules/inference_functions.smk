@@ -5,8 +5,8 @@ import re
 from lhcml.inference.check_measurements import check_measurements
 
 MEASUREMENTS = config["inference"]["measurements"]
-# The key that says what the workspace of a measurement is made of
-MEASUREMENT_SOURCES = ("channel", "histograms", "workspace", "histfactory", "combine", "resonance")
+# Results that the summary of the run tells, in its order
+TOLD = ("fit", "ranking", "limit", "toy_limit", "significance", "goodness_of_fit", "toys", "linearity")
 
 
 def measurement_of(wildcards) -> dict:

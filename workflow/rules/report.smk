@@ -135,11 +135,7 @@ rule write_summary:
         anomaly="results/anomaly/comparison.json" if SEARCH_METHODS else [],
         autoencoders="results/anomaly/autoencoders.json" if AUTOENCODER_MODELS else [],
         unfolding="results/unfolding/comparison.json" if UNFOLDING_METHODS else [],
-        fit=expand(
-            "results/inference/{measurement}/{result}.json",
-            measurement=config["inference"]["measurements"],
-            result=["fit", "limit"],
-        ),
+        inference=SUMMARISED_RESULTS,
         benchmarks="results/report/benchmarks.json",
         code=sources("lhcml.report.write_summary"),
     output:
@@ -167,7 +163,7 @@ rule write_summary:
             + ([f"--anomaly {input.anomaly}"] if input.anomaly else [])
             + ([f"--autoencoders {input.autoencoders}"] if input.autoencoders else [])
             + ([f"--unfolding {input.unfolding}"] if input.unfolding else [])
-            + [f"--inference {os.path.dirname(path)}" for path in input.fit[::2]]
+            + [f"--inference {path}" for path in input.inference]
         ),
     shell:
         "python -m lhcml.report.write_summary {params.arguments} --benchmarks {input.benchmarks:q} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +70,94 @@ def describe_autoencoders(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def describe_fit(name: str, fit: Mapping[str, Any], limit: Mapping[str, Any]) -> list[str]:
-    """Return the lines of a measurement: parameter of interest, state of the fit, limit."""
-    poi = fit["poi"]
-    lines = [f"{name}: {poi['name']} = {with_error(poi['value'], poi['uncertainty'], 3)}"]
-    if not fit["valid"]:
-        lines.append("  THE FIT IS NOT VALID: see fit.json; do not use this number")
-    observed = with_error(limit.get("observed"), None, 3)
-    expected = with_error(limit.get("expected_median"), None, 3)
-    lines.append(f"  95 % CL upper limit on {poi['name']}: {observed} (expected {expected})")
+def describe_measurement(name: str, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the lines of a measurement, as far as it has the results: value, limits, significance, tests.
+
+    Parameters
+    ----------
+    name : str
+        The measurement, or a signal of a grid.
+    results : mapping
+        Contents of its JSON files by their names without ".json".
+    """
+    lines = [name]
+    for result, block in results.items():
+        if block.get("valid") is False:
+            reasons = block.get("reason") or "; ".join(block.get("reasons", [])) or "see the file"
+            lines.append(f"  {result.upper()} IS NOT VALID, do not use it: {reasons}")
+        else:
+            lines += [f"  {line}" for line in DESCRIPTIONS[result](block)]
     return lines
+
+
+def describe_fit(fit: Mapping[str, Any]) -> list[str]:
+    """Return the line of a fit."""
+    poi = fit["poi"]
+    return [f"{poi['name']} = {with_error(poi['value'], poi['uncertainty'], 3)}"]
+
+
+def describe_breakdown(ranking: Mapping[str, Any]) -> list[str]:
+    """Return the line of statistical and systematic uncertainty, and of the parameter that matters most."""
+    parts = ranking["breakdown"]
+    line = ", ".join(f"{kind} {with_error(parts[kind]['decomposition'], None, 3)}" for kind in KINDS)
+    return [f"uncertainty: {line}; largest impact: {ranking['parameters'][0]['name']}"]
+
+
+def describe_limit(limit: Mapping[str, Any]) -> list[str]:
+    """Return the line of an upper limit."""
+    observed, expected = (with_error(limit[key], None, 3) for key in ("observed", "expected_median"))
+    return [f"{limit['poi']} < {observed} at {1 - limit['level']:.0%} CL ({expected} expected without signal)"]
+
+
+def describe_toy_limit(result: Mapping[str, Any]) -> list[str]:
+    """Return the line of an upper limit from pseudo-experiments."""
+    observed = result["observed"]
+    limit = with_error(observed["limit"], observed["uncertainty"], 3)
+    asymptotic = with_error(result["asymptotic"]["observed"], None, 3)
+    return [f"the same from pseudo-experiments: {limit} (asymptotic {asymptotic})"]
+
+
+def describe_significance(result: Mapping[str, Any]) -> list[str]:
+    """Return the line of the discovery significance."""
+    expected = with_error(result["expected"]["postfit"]["z"], None, 2)
+    return [f"significance: {with_error(result['observed']['z'], None, 2)} standard deviations ({expected} expected)"]
+
+
+def describe_goodness(result: Mapping[str, Any]) -> list[str]:
+    """Return the line of the goodness of fit."""
+    toys = with_error(result["p_value_toys"], result["p_value_toys_uncertainty"], 3)
+    return [f"goodness of fit: p = {with_error(result['p_value'], None, 3)} (pseudo-experiments {toys})"]
+
+
+def describe_toys(toys: Mapping[str, Any]) -> list[str]:
+    """Return the line of coverage and pull."""
+    coverage = with_error(toys["coverage"], toys["coverage_uncertainty"], 3)
+    pull = with_error(toys["pull_mean"], toys["pull_mean_uncertainty"], 2)
+    return [f"{toys['count']} pseudo-experiments: coverage {coverage} (0.683 is right), mean pull {pull}"]
+
+
+def describe_linearity(linearity: Mapping[str, Any]) -> list[str]:
+    """Return the line of fitted against injected signal."""
+    line = linearity["line"]
+    slope, start = (with_error(line[key], line[f"{key}_uncertainty"], 3) for key in ("slope", "intercept"))
+    return [f"fitted against injected: slope {slope}, intercept {start}"]
+
+
+def describe_grid(limits: Mapping[str, Any]) -> list[str]:
+    """Return a line for each signal of a grid."""
+    return [
+        f"{point['patch']}: {limits['poi']} < {with_error(point['observed'], None, 3)} "
+        f"({with_error(point['expected'][2] if point['expected'] else None, None, 3)} expected)"
+        for point in limits["points"]
+    ]
+
+
+KINDS = ("statistics", "systematics")
+DESCRIPTIONS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "fit": describe_fit, "ranking": describe_breakdown, "limit": describe_limit, "toy_limit": describe_toy_limit,
+    "significance": describe_significance, "goodness_of_fit": describe_goodness, "toys": describe_toys,
+    "linearity": describe_linearity, "limits": describe_grid,
+}  # fmt: skip
 
 
 def describe_cutflow(channel: str, cutflow: Mapping[str, Any]) -> list[str]:
@@ -104,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--autoencoders", type=Path, help="autoencoders.json of the autoencoders on jets")
     parser.add_argument("--unfolding", type=Path, help="comparison.json of the unfolding")
     parser.add_argument(
-        "--inference", action="append", default=[], type=Path, help="folder of a measurement; repeatable"
+        "--inference", action="append", default=[], type=Path, help="a JSON result of a measurement; repeatable"
     )
     parser.add_argument("--benchmarks", type=Path, help="JSON of tabulate_benchmarks")
     parser.add_argument("--text", type=Path, required=True, help="summary to write")
@@ -136,12 +214,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         summary["unfolding"] = rows = read_json(args.unfolding)["rows"]
         if rows[0]["triangular_e3"] is not None:
             lines += ["", "Unfolding (triangular discriminator to the truth / 1e-3)", *describe_unfolding(rows)]
+    for path in args.inference:
+        name = path.parent.as_posix().rpartition("results/inference/")[2]
+        summary["inference"].setdefault(name, {})[path.stem] = read_json(path)
     if args.inference:
-        lines += ["", "Fits"]
-    for folder in args.inference:
-        fit, limit = read_json(folder / "fit.json"), read_json(folder / "limit.json")
-        summary["inference"][folder.name] = {"fit": fit, "limit": limit}
-        lines += describe_fit(folder.name, fit, limit)
+        lines += ["", "Measurements"]
+    for name, results in summary["inference"].items():
+        lines += describe_measurement(name, results)
     if args.benchmarks:
         rows = read_json(args.benchmarks)
         summary["cost"] = rows
