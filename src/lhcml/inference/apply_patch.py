@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     about = {
         "source": f"{args.patchset}#{args.patch}",
         "patch": {
-            "name": args.patch, "values": patch["metadata"]["values"], "labels": metadata["labels"],
+            **patch["metadata"], "labels": metadata["labels"],
             "background_digest": metadata["digests"].get("sha256"),
         },
     }  # fmt: skip
