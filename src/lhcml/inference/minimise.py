@@ -21,6 +21,8 @@ TOLERANCE, LOOSE_TOLERANCE = 1e-3, 0.1
 # Distance to the minimum, once the second derivatives are known: aimed at and still accepted, per unit of tolerance
 EDM_GOAL, EDM_MARGIN = 0.002, 0.02
 MOST_NEWTON_STEPS = 5
+# A minimum counts as another, lower one if it is deeper by this
+LOWER_MINIMUM = 1e-3
 # A parameter this near to its bound, in units of the allowed interval, is at the bound.
 BOUND_MARGIN = 1e-6
 
@@ -81,7 +83,8 @@ def minimise(
     The attempts, until one is valid: where a `start` is given, which is near the minimum as a rule, Gauss-Newton steps
     (`lhcml.inference.newton`), several times faster there; MIGRAD from `start` with strategy 0, then with strategy 2;
     SIMPLEX and MIGRAD from the model's starting values; L-BFGS-B of SciPy, then MIGRAD; and starting values drawn at
-    random around the model's with a fixed seed, with a tolerance a hundred times larger.
+    random around the model's with a fixed seed, with a tolerance a hundred times larger. Without a `start`, a lower
+    minimum that Gauss-Newton steps find replaces that of MIGRAD.
 
     The second derivatives come from central differences of the analytic gradient (2 P calls; HESSE of Minuit takes of
     order P^2). With them the distance to the minimum is computed anew, which Minuit only estimates, and where it is
@@ -119,7 +122,7 @@ def minimise(
     for settings in _attempts(likelihood, data, fixed, origin, first):
         fit = _try(likelihood, data, fixed, covariance, attempts=attempts, **settings)
         if fit.valid:
-            return fit
+            return fit if start is not None else _look_lower(likelihood, data, fixed, covariance, origin, fit)
         if best is None or fit.twice_nll < best.twice_nll:
             best = fit
     assert best is not None  # there is at least one attempt
@@ -145,6 +148,23 @@ def _refine(
         }
     )  # fmt: skip
     return _finish(likelihood, values, fixed, twice_nll, edm, reasons, shape if covariance else None, attempts)
+
+
+def _look_lower(
+    likelihood: Likelihood, data: Array, fixed: NDArray[np.bool_], covariance: bool, origin: Array, fit: Fit
+) -> Fit:
+    """Return the fit, or the one at a lower minimum if Gauss-Newton steps from the model's starting values find one.
+
+    Some likelihoods have several minima, of one-sided variations for instance; different paths find different ones.
+    """
+    end = descend(likelihood, data, fixed, origin)
+    if end.reason or not end.twice_nll < fit.twice_nll - LOWER_MINIMUM:
+        return fit
+    other = _try(
+        likelihood, data, fixed, covariance, attempts=list(fit.attempts), name="migrad from a lower minimum",
+        start=end.values, strategy=0,
+    )  # fmt: skip
+    return other if other.valid and other.twice_nll < fit.twice_nll else replace(fit, attempts=other.attempts)
 
 
 def _scale(likelihood: Likelihood, start: Array) -> Array:

@@ -6,7 +6,8 @@ second derivatives anew. Here they come from the first derivatives of the expect
     d2(-2 ln L) / dp dq ~ 2 sum_b n_b / nu_b^2 dnu_b/dp dnu_b/dq + constraint terms,
 
 what Gauss, and Fisher with n_b = nu_b, leave out being the second derivatives of nu times (1 - n_b / nu_b), which is
-small where the model describes the data. Steps are damped (Levenberg) until -2 ln L falls.
+small where the model describes the data. If that takes long, the second derivatives are computed in full. Steps are
+damped (Levenberg) until -2 ln L falls.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lhcml.inference.covariance import hessian
 from lhcml.inference.likelihood import SMALLEST_RATE, Array, Likelihood, poisson_slope
 
 # Predicted fall of -2 ln L at which the minimum is reached; MIGRAD's goal in `minimise` is 2e-6
 GOAL = 1e-8
 MOST_STEPS = 40
+# Steps after which second derivatives are computed in full
+GAUSS_STEPS = 8
+# Longest step, in widths of the constraints
+LONGEST = 1.0
 # Damping in units of the scaled curvature: first value where it is needed, and the last that is tried
 FIRST_DAMPING, LARGEST_DAMPING = 1e-4, 1e6
 # Expected events below which a bin is empty
@@ -66,13 +72,20 @@ def descend(likelihood: Likelihood, data: Array, fixed: NDArray[np.bool_], start
     lower, upper = (np.where(fixed, values, bound) for bound in (likelihood.lower, likelihood.upper))
     twice_nll = likelihood.twice_nll(values, data)
     damping, edm = 0.0, np.inf
+    reach = likelihood.prefit_width()
+    near = reach > 0
     for number in range(MOST_STEPS):
         if not np.isfinite(twice_nll):
             return Descent(values, twice_nll, edm, number, "-2 ln L is not finite")
         slope, matrix = _expand(likelihood, data, values)
+        scale = np.sqrt(np.diag(matrix))
+        if number >= GAUSS_STEPS:
+            matrix = _complete(likelihood, data, values, ~fixed & (scale > 0), scale)
         while True:
-            step = _step(slope, matrix, damping, lower - values, upper - values)
+            step = _step(slope, matrix, scale, damping, lower - values, upper - values)
             if step is not None:
+                # far steps of the parabola may end in another minimum's valley
+                step /= max(1.0, float(np.max(np.abs(step[near]) / reach[near], initial=0.0)) / LONGEST)
                 fall = -float(slope @ step + 0.5 * step @ matrix @ step)
                 trial = np.clip(values + step, lower, upper)
                 changed = likelihood.twice_nll(trial, data)
@@ -128,7 +141,15 @@ def _expand(likelihood: Likelihood, data: Array, values: Array) -> tuple[Array, 
     return 2 * gradient, 2 * matrix
 
 
-def _step(slope: Array, matrix: Array, damping: float, low: Array, high: Array) -> Array | None:
+def _complete(likelihood: Likelihood, data: Array, values: Array, free: NDArray[np.bool_], scale: Array) -> Array:
+    """Return all second derivatives, shape (P, P), of the free parameters; `scale` is one over their widths."""
+    width = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    matrix = np.zeros((len(values), len(values)))
+    matrix[np.ix_(free, free)] = hessian(likelihood, data, values, free, width)
+    return matrix
+
+
+def _step(slope: Array, matrix: Array, scale: Array, damping: float, low: Array, high: Array) -> Array | None:
     """Return the step to the minimum of the damped parabola between `low` and `high`; None if it has none.
 
     Parameters that would pass a bound are put on it, and the others minimise given that; those that lie on a bound
@@ -136,7 +157,6 @@ def _step(slope: Array, matrix: Array, damping: float, low: Array, high: Array) 
     """
     from scipy.linalg import cho_factor, cho_solve
 
-    scale = np.sqrt(np.diag(matrix))
     step = np.zeros(len(slope))
     moving = (high > low) & (scale > 0) & ~((low >= 0) & (slope > 0)) & ~((high <= 0) & (slope < 0))
     for _ in range(len(slope) + 1):

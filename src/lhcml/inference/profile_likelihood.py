@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from lhcml.inference.likelihood import Array, Likelihood
-from lhcml.inference.minimise import Fit, minimise
+from lhcml.inference.minimise import LOWER_MINIMUM, Fit, minimise
 
-# A profile that falls this far below the fit has found another, lower minimum
-LOWER_MINIMUM = 1e-3
 # Intervals are searched up to this many standard deviations of the fit
 FARTHEST = 12.0
 

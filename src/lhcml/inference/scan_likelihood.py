@@ -14,8 +14,8 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import write_json
 from lhcml.inference.blind import blinded_problem, blinded_regions
 from lhcml.inference.likelihood import Array
-from lhcml.inference.minimise import minimise
-from lhcml.inference.profile_likelihood import LOWER_MINIMUM, Profile
+from lhcml.inference.minimise import LOWER_MINIMUM, minimise
+from lhcml.inference.profile_likelihood import Profile
 from lhcml.inference.read_workspace import Problem, read_problem
 from lhcml.inference.select_parameters import select_parameters
 
