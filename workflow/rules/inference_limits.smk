@@ -1,6 +1,7 @@
 # Inference: limits, significances, grids of signals.
 INFERENCE_LIMITS_TARGETS = (
-    with_result("limit", "limit.json", "plots/limit.png")
+    with_result("limit", "limit.json")
+    + [file for file in with_result("limit", "plots/limit.png") if "/patches/" not in file]
     + with_result("significance", "significance.json")
     + grids_with_limits("limits.json", "plots/limits.png")
 )

@@ -16,8 +16,9 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.files import write_json
 from lhcml.inference.blind import blinded_problem, blinded_regions
 from lhcml.inference.likelihood import Array, Likelihood
-from lhcml.inference.limit import BANDS, fit_free, normal_cdf, with_poi_bounds
+from lhcml.inference.limit import BANDS, normal_cdf
 from lhcml.inference.minimise import Fit, FitError, minimise, require_valid
+from lhcml.inference.poi_fits import fit_free, with_poi_bounds
 from lhcml.inference.read_workspace import Problem, read_problem
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lhcml.inference.likelihood import Array, Likelihood
 from lhcml.inference.minimise import Fit, FitError, minimise, require_valid
+from lhcml.inference.poi_fits import AT_BOUND, bottom, fit_free, nearest, scattered, sharpen, with_poi_bounds
 
 # Background fluctuations, in standard deviations, of the expected limits
 BANDS = (-2, -1, 0, 1, 2)
 STATISTICS = ("qtilde", "q")
 # A fit lower than the one taken for the minimum by more than this shows that there was a second minimum
 SECOND_MINIMUM = 1e-3
-# Share of its interval within which a parameter counts as at its bound
-AT_BOUND = 1e-6
 # Limits are found to this relative precision
 PRECISION = 1e-5
 # Sensitivity, sqrt(q_A), at which a first guess of the limit is near enough, and below which it is rounding
@@ -67,43 +66,6 @@ def cls_expected(q_asimov: float) -> list[float]:
     return [normal_cdf(band - root) / normal_cdf(band) for band in BANDS]
 
 
-def with_poi_bounds(likelihood: Likelihood, low: float, high: float) -> Likelihood:
-    """Return the likelihood with other bounds of the parameter of interest."""
-    lower, upper = likelihood.lower.copy(), likelihood.upper.copy()
-    lower[likelihood.poi], upper[likelihood.poi] = low, high
-    return replace(likelihood, lower=lower, upper=upper)
-
-
-def fit_free(likelihood: Likelihood, data: Array, remarks: list[str]) -> Fit:
-    """Fit all parameters, with a wider upper bound of the parameter of interest where the fit ends at it.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    data : array of shape (B + A,)
-    remarks : list of str
-        Gets a line when the bound was moved.
-
-    Raises
-    ------
-    FitError
-        If the fit does not converge.
-    """
-    poi, bound = likelihood.poi, float(likelihood.upper[likelihood.poi])
-    low, high, start = float(likelihood.lower[poi]), bound, likelihood.start
-    for _ in range(6):
-        fit = require_valid(minimise(likelihood, data, start=start, covariance=False), "the fit")
-        if high <= 0 or fit.values[poi] < high - AT_BOUND * (high - low):
-            break
-        high, start = 10 * high, fit.values
-        likelihood = with_poi_bounds(likelihood, low, high)
-    if high > bound:
-        remarks.append(
-            f"the fit ends at the upper bound {bound:g} of the parameter of interest; it was moved to {high:g}"
-        )
-    return fit
-
-
 @dataclass
 class Scan:
     """q~ of data and background-only Asimov data as functions of the signal strength, each fit done once.
@@ -126,6 +88,8 @@ class Scan:
         Fit of a strength below zero, where the data and the bounds prefer one; not used by q~.
     asimov : array of shape (B + A,)
         Expected data of the fit without signal.
+    several : bool
+        Whether the likelihood was found to have more than one minimum; fits then begin at several points each.
     remarks : list of str
         What the reader of the limit should know.
 
@@ -142,15 +106,24 @@ class Scan:
     asimov_fits: dict[float, Fit] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     fits: int = 0
+    several: bool = False
 
     def __post_init__(self) -> None:
         low, high = (float(bound[self.likelihood.poi]) for bound in (self.likelihood.lower, self.likelihood.upper))
         tilde = self.statistic == "qtilde"
         self.bounded = with_poi_bounds(self.likelihood, 0.0, high) if tilde and low < 0 else self.likelihood
         self.free = fit_free(self.bounded, self.data, self.remarks)
-        self.background = self._fit(self.data, 0.0, self.free.values)
+        best = float(self.free.values[self.likelihood.poi])
+        if best > high:
+            self.bounded = with_poi_bounds(self.bounded, float(self.bounded.lower[self.likelihood.poi]), 10 * best)
         self.fits += 1
-        self._require_minimum(self.background)
+        self._fit_background([self.free.values, self.likelihood.start])
+
+    def _fit_background(self, starts: Sequence[Array]) -> None:
+        """Fit without signal, the free fit from there too, and make the Asimov data."""
+        self.background = self._lowest(self.likelihood, self.data, 0.0, starts)
+        self.free = self._lowest(self.bounded, self.data, None, [self.free.values, self.background.values])
+        self.background = sharpen(self.likelihood, self.data, self.background)
         self.negative = self._fit_negative() if self.bounded is not self.likelihood else None
         # Asimov data are fitted exactly by the parameters that made them
         self.asimov = self.likelihood.expected(self.background.values)
@@ -166,10 +139,47 @@ class Scan:
         """Strengths at which the Asimov data were fitted, ascending."""
         return sorted(self.asimov_fits)
 
-    def _fit(self, data: Array, strength: float, start: Array) -> Fit:
-        fit = minimise(self.likelihood, data, constant={self.likelihood.poi: strength}, start=start, covariance=False)
-        self.fits += 1
-        return require_valid(fit, f"the fit at signal strength {strength:g}")
+    def _lowest(self, likelihood: Likelihood, data: Array, strength: float | None, starts: Sequence[Array]) -> Fit:
+        """Return the lowest of the fits from several starting points; remember if they end in different minima."""
+        constant = None if strength is None else {likelihood.poi: strength}
+        fits = [minimise(likelihood, data, constant=constant, start=start, covariance=False) for start in starts]
+        self.fits += len(fits)
+        valid = [fit for fit in fits if fit.valid] or [
+            require_valid(fits[0], "the fit" if strength is None else f"the fit at signal strength {strength:g}")
+        ]
+        best = min(valid, key=lambda fit: fit.twice_nll)
+        self.several = self.several or max(fit.twice_nll for fit in valid) > best.twice_nll + SECOND_MINIMUM
+        return best
+
+    def _fit(self, data: Array, strength: float, known: dict[float, Fit], other: Fit) -> Fit:
+        """Return the fit at a strength, from the nearest known one; from more places if there are several minima."""
+        starts = [nearest(known, strength, other).values]
+        if self.several:
+            sides = ([at for at in known if at < strength], [at for at in known if at > strength])
+            starts += [known[choose(side)].values for choose, side in zip((max, min), sides, strict=True) if side]
+            starts += [self.likelihood.start, self.free.values, self.background.values]
+        return self._lowest(self.likelihood, data, strength, starts)
+
+    def verify(self, strengths: Sequence[float]) -> bool:
+        """Fit again at these strengths from the model's starting values, which finds a second minimum of many.
+
+        Returns False where there is one, after which the fits of all strengths are forgotten, to be done from several
+        points.
+        """
+        if self.several:
+            return True
+        for strength in strengths:
+            start = [self.likelihood.start]
+            for data, known in ((self.data, self.observed_fits), (self.asimov, self.asimov_fits)):
+                if strength in known:
+                    again = self._lowest(self.likelihood, data, strength, start)
+                    self.several = self.several or abs(again.twice_nll - known[strength].twice_nll) > SECOND_MINIMUM
+        if self.several:
+            ends = [fit.values for fit in (*self.observed_fits.values(), *self.asimov_fits.values())]
+            self.observed_fits.clear()
+            self.asimov_fits.clear()
+            self._fit_background([self.free.values, self.background.values, *ends, *scattered(self.likelihood)])
+        return not self.several
 
     def _fit_negative(self) -> Fit | None:
         poi = self.likelihood.poi
@@ -182,10 +192,8 @@ class Scan:
     def _require_minimum(self, fit: Fit) -> None:
         """Fit again from a point that lies below the minimum, which then was a local one."""
         if fit.twice_nll < self.free.twice_nll - SECOND_MINIMUM:
-            again = minimise(self.bounded, self.data, start=fit.values, covariance=False)
-            self.fits += 1
-            self.free = again if again.valid and again.twice_nll < fit.twice_nll else fit
-            self.remarks.append("the likelihood has more than one minimum; the lowest that was found is taken")
+            self.several = True
+            self.free = self._lowest(self.bounded, self.data, None, [fit.values, self.free.values])
 
     def widen(self, strength: float) -> None:
         """Move the upper bound of the free fit beyond a strength, the order of the limit, and fit again."""
@@ -196,10 +204,7 @@ class Scan:
         self.bounded = with_poi_bounds(self.bounded, low, 10 * strength)
         start = self.free.values.copy()
         start[poi] = strength
-        fit = minimise(self.bounded, self.data, start=start, covariance=False)
-        self.fits += 1
-        if fit.valid and fit.twice_nll < self.free.twice_nll:
-            self.free = fit
+        self.free = self._lowest(self.bounded, self.data, None, [start, self.free.values])
 
     def statistics(self, strength: float) -> tuple[float, float]:
         """Return the test statistic of the data and of the Asimov data at a signal strength."""
@@ -217,22 +222,20 @@ class Scan:
         if self.free.values[self.likelihood.poi] > strength or (strength == 0 and self.statistic == "qtilde"):
             return 0.0
         if strength not in self.observed_fits:
-            start = nearest(self.observed_fits, strength, self.free)
-            self.observed_fits[strength] = self._fit(self.data, strength, start.values)
+            self.observed_fits[strength] = self._fit(self.data, strength, self.observed_fits, self.free)
             self._require_minimum(self.observed_fits[strength])
         if minimum is None:
             # a fit that ends at zero may lie above the fit without signal, by rounding
-            minimum = min(self.free.twice_nll, self.background.twice_nll)
-        return max(0.0, self.observed_fits[strength].twice_nll - minimum)
+            minimum = min(bottom(self.free), bottom(self.background))
+        return max(0.0, bottom(self.observed_fits[strength]) - minimum)
 
     def q_asimov(self, strength: float) -> float:
         """Return the test statistic of the Asimov data without signal at a signal strength."""
         if strength == 0:
             return 0.0
         if strength not in self.asimov_fits:
-            start = nearest(self.asimov_fits, strength, self.background)
-            self.asimov_fits[strength] = self._fit(self.asimov, strength, start.values)
-        return max(0.0, self.asimov_fits[strength].twice_nll - self.asimov_minimum)
+            self.asimov_fits[strength] = self._fit(self.asimov, strength, self.asimov_fits, self.background)
+        return max(0.0, bottom(self.asimov_fits[strength]) - self.asimov_minimum)
 
     def test(self, strength: float) -> dict[str, Any]:
         """Return observed and expected CLs of a signal strength with their ingredients.
@@ -246,20 +249,26 @@ class Scan:
             "cls_expected": cls_expected(q_asimov), "q": q, "q_asimov": q_asimov,
         }  # fmt: skip
         if self.negative and strength > 0:
-            result["cls_unclipped"] = cls_observed(self.q_observed(strength, self.negative.twice_nll), q_asimov)
+            result["cls_unclipped"] = cls_observed(self.q_observed(strength, bottom(self.negative)), q_asimov)
         return result
-
-
-def nearest(fits: dict[float, Fit], strength: float, other: Fit) -> Fit:
-    """Return the fit at the nearest strength, a good start; `other` if there is none."""
-    return fits[min(fits, key=lambda known: abs(known - strength))] if fits else other
 
 
 def upper_limits(scan: Scan, level: float = 0.05) -> tuple[float | None, list[float | None]]:
     """Return the observed and the five expected upper limits: the signal strengths with CLs equal to `level`.
 
+    The fits at the limits are done again from the model's starting values; where that finds a second minimum, the
+    limits are computed anew with fits from several points each.
+
     None is a limit that the data do not set: CLs stays above the level however large the signal.
     """
+    limits = _find_limits(scan, level)
+    if scan.verify([limit for limit in (limits[0], *limits[1]) if limit is not None]):
+        return limits
+    return _find_limits(scan, level)
+
+
+def _find_limits(scan: Scan, level: float) -> tuple[float | None, list[float | None]]:
+    """Return the limits of `upper_limits` from the fits that the scan does."""
     # CLs of band N falls to `level` where sqrt(q_A) = N + Phi^-1(1 - level * Phi(N))
     roots = [band + normal_quantile(1 - level * normal_cdf(band)) for band in BANDS]
     guess = first_guess(scan)

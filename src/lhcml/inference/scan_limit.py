@@ -41,12 +41,16 @@ def scan_limit(problem: Problem, config: Mapping[str, Any]) -> dict[str, Any]:
             "include 0 in its bounds",
         )
     level, statistic = config["level"], config.get("test_statistic", "qtilde")
+    values = config["test"] if isinstance(config["test"], list) else [config["test"]]
     result: dict[str, Any] = {
         "digest": problem.digest, "poi": problem.poi, "test_statistic": statistic, "calculator": "asymptotic",
         "level": level, "bands": list(BANDS),
     }  # fmt: skip
     try:
         scan = Scan(likelihood, problem.data, statistic)
+        for value in values:
+            scan.statistics(float(value))
+        scan.verify([float(value) for value in values])
         observed, expected = upper_limits(scan, level)
     except FitError as error:
         return result | {
@@ -56,13 +60,14 @@ def scan_limit(problem: Problem, config: Mapping[str, Any]) -> dict[str, Any]:
         }  # fmt: skip
     remarks = [*problem.remarks, *scan.remarks]
     scanned = scan_rows(scan, scan_points([observed, *expected], scan.best, config["points"]), remarks)
-    values = config["test"] if isinstance(config["test"], list) else [config["test"]]
     tests = scan_rows(scan, values, remarks)
     if observed is None or None in expected:
         remarks.append(f"the data set no limit at CLs = {level:g}: it stays above however large {problem.poi}")
     beyond = [limit for limit in (observed, *expected) if limit is not None and limit > high]
     if beyond:
         remarks.append(f"limits beyond the upper bound {high:g} of {problem.poi} are computed with the bound moved")
+    if scan.several:
+        remarks.append("the likelihood has more than one minimum; the lowest that was found is taken")
     if scan.negative:
         remarks.append(
             f"the fitted {problem.poi} is negative; q~ counts it as zero. pyhf.infer.hypotest does so if the lower "
