@@ -54,7 +54,7 @@ def plot_coverage(result: Mapping[str, Any], labels: Mapping[str, Any]) -> Figur
     left.set_ylim(0, 1.45 * counts.max())
     right.set_ylim(0, 1.55 * max(heights.max(), curve.max(), 1))
     for axes in (left, right):
-        axes.legend(loc="upper right", fontsize=10)
+        axes.legend(loc="upper right", fontsize=10, borderaxespad=1.2)
     return figure
 
 
@@ -207,7 +207,7 @@ def _draw_distribution(axes: Axes, block: Mapping[str, Any], poi: str, data: str
     axes.set_xlim(0, edges[-1])
     axes.set_xlabel(rf"$\tilde{{q}}$ of {poi} = {block['poi']:.3g}")
     axes.set_ylabel("Pseudo-experiments per bin")
-    axes.legend(loc="upper right", fontsize=10)
+    axes.legend(loc="upper right", fontsize=10, borderaxespad=1.2)
 
 
 def _head(axes: Axes, result: Mapping[str, Any], kind: str = "Simulation") -> None:
