@@ -170,3 +170,87 @@ def test_everything_constant_needs_no_minimisation():
     fit = minimise(likelihood, np.array([61.0]), constant={0: 1.0})
     assert fit.valid
     assert fit.twice_nll == pytest.approx(likelihood.twice_nll(np.array([1.0]), np.array([61.0])))
+
+
+def test_the_lower_of_two_minima_is_found():
+    # a variation that is up on both sides: minima at negative and positive values of the parameter; MIGRAD takes the
+    # higher one, 0.55 above the other
+    spec = counting(mu=[0, 10])
+    signal, background = spec["channels"][0]["samples"]
+    signal["data"], background["data"] = [2.0, 1.0], [50.0, 50.0]
+    background["modifiers"] = [
+        {"name": "shape", "type": "histosys", "data": {"hi_data": [79.0, 59.0], "lo_data": [46.0, 39.0]}}
+    ]
+    model, likelihood = build(spec)
+    data = data_of(model, [64.0, 47.0])
+    fit = minimise(likelihood, data)
+    assert fit.valid
+    at = {name: likelihood.names.index(name) for name in ("mu", "shape")}
+    grid = []
+    for strength, shape in np.stack(np.meshgrid(np.linspace(0, 10, 101), np.linspace(-3, 3, 121)), -1).reshape(-1, 2):
+        point = np.empty(2)
+        point[[at["mu"], at["shape"]]] = strength, shape
+        grid.append(likelihood.twice_nll(point, data))
+    assert fit.twice_nll <= min(grid) + 1e-6
+    assert fit.attempts[-1]["name"] == "migrad from a lower minimum"
+
+
+def random_model(seed: int) -> tuple:
+    """Return a model with large uncertainties, and data far off its expectation, at bounds and without events."""
+    generator = np.random.default_rng(seed)
+    channels = []
+    for number in range(2):
+        size = int(generator.integers(1, 4))
+        scale = 10 ** generator.uniform(-0.5, 2.5)
+        nominal = generator.uniform(0.2, 1, size) * scale
+        modifiers = [
+            {"name": f"stat{number}", "type": "staterror", "data": list(nominal * generator.uniform(0.02, 0.6, size))},
+            {"name": f"bins{number}", "type": "shapesys", "data": list(nominal * generator.uniform(0.02, 0.9, size))},
+        ]
+        for name in ("a", "b", "c"):
+            low, high = 1 + generator.normal(0, 0.15, 2)
+            modifiers.append({"name": name, "type": "normsys", "data": {"hi": max(high, 0.1), "lo": max(low, 0.1)}})
+        shifted = {side: list(nominal * generator.uniform(0.8, 1.2, size)) for side in ("hi_data", "lo_data")}
+        modifiers.append({"name": "shape", "type": "histosys", "data": shifted})
+        strength = [{"name": "mu", "type": "normfactor", "data": None}]
+        channels.append(
+            {
+                "name": f"c{number}",
+                "samples": [
+                    {"name": "s", "data": list(generator.uniform(0.05, 0.5, size) * scale), "modifiers": strength},
+                    {"name": "b", "data": list(nominal), "modifiers": modifiers},
+                ],
+            }
+        )
+    model, likelihood = build({"channels": channels})
+    data = likelihood.expected(likelihood.start)
+    rates = data[: likelihood.bins] * generator.uniform(0.2, 1.6, likelihood.bins)
+    data[: likelihood.bins] = generator.poisson(rates)
+    return model, likelihood, data
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_models_reach_the_minimum_of_pyhf(seed):
+    model, likelihood, data = random_model(seed)
+    fit = minimise(likelihood, data)
+    assert fit.valid
+    with quiet_pyhf():
+        pyhf.set_backend("numpy", "scipy")
+        _, theirs = pyhf.infer.mle.fit(data, model, return_fitted_val=True)
+    # the published digits of pyhf hold to 1e-4; where the models have several minima ours may be lower
+    assert fit.twice_nll <= float(theirs) + 1e-4
+    warm = minimise(likelihood, data, start=fit.values, covariance=False)
+    assert warm.valid
+    assert warm.twice_nll == pytest.approx(fit.twice_nll, abs=1e-4)
+
+
+def test_no_events_where_the_simulation_is_uncertain():
+    # nothing observed: the factor of the bin, known from one auxiliary event, is pulled down
+    spec = counting(signal=1, background=5, mu=[0, 10])
+    spec["channels"][0]["samples"][1]["modifiers"] = [{"name": "bins", "type": "shapesys", "data": [5.0]}]
+    model, likelihood = build(spec)
+    fit = minimise(likelihood, data_of(model, [0.0]))
+    assert fit.valid
+    assert fit.at_bound == ["mu"]
+    # d/dg [5 g + g - ln g] = 0 at g = 1/6
+    assert fit.values[likelihood.names.index("bins[0]")] == pytest.approx(1 / 6, abs=1e-3)
