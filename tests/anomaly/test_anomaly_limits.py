@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from lhcml.anomaly.bump_hunter import signed_root
 from lhcml.anomaly.likelihood_fit import Model, fit_one
-from lhcml.anomaly.limits import make_model, make_workspace, upper_limits
+from lhcml.anomaly.limits import eigen_variations, make_model, make_workspace, upper_limits
 from lhcml.anomaly.plot_injections import main as plot_main
 from lhcml.anomaly.scan_injections import asimov_z, crossing, main, monotone, summarise
 from lhcml.anomaly.signal_shape import CrystalBall
@@ -217,3 +217,21 @@ def test_seeds_of_a_mixture_are_one_point() -> None:
     assert result["curve"]["median"] == [2.0, 8.0]
     # on the straight line from (6, 2) to (20, 8)
     assert result["xsec_5sigma"] == pytest.approx(13.0)
+
+
+def test_profile_gives_the_shape_at_any_mass() -> None:
+    shape = CrystalBall(3490, 60, 1.4, 5.0, 1.8, 2.1)
+    profile = shape.profile(3500, EDGES)
+    # linear interpolation in steps of a twelfth of the width: 1e-3 of the peak's share
+    for mass in (3000.0, 4200.0):
+        shares = np.diff(np.interp(EDGES / mass, profile["ratio"], profile["cumulative"]))
+        np.testing.assert_allclose(shares / shares.sum(), shape.moved(mass, 3500).template(EDGES), atol=1e-3)
+
+
+def test_eigen_variations_add_up_to_the_variance_of_the_fit() -> None:
+    background = fitted(falling(3000).round())
+    variations = eigen_variations(background)
+    # the same propagation of errors without eigenvectors
+    expected, slope = (part[0] for part in background.function.with_gradient(background.fits.internal))
+    variance = np.einsum("bk,kl,bl->b", slope, background.fits.covariance[0], slope) / expected**2
+    np.testing.assert_allclose((variations**2).sum(axis=1), variance, rtol=1e-9)
