@@ -17,7 +17,7 @@ from lhcml.inference.minimise import FitError, minimise, require_valid
 from lhcml.inference.profile_toys import column, count_reasons, profile_toys
 from lhcml.inference.read_workspace import Problem
 
-# Points of the asymptotic curves that are drawn
+# Points of the asymptotic curves that are drawn, beside the tested values
 CURVE_POINTS = 16
 
 
@@ -102,6 +102,7 @@ def throw_limit_toys(problem: Problem, config: Mapping[str, Any], seed: int, ind
         signal.append(column(profiles.q_tilde(value), profiles.valid))
         reasons += profiles.reasons
         retried += profiles.retried
+    curve = [float(value) for value in np.geomspace(values[0], values[-1], CURVE_POINTS)]
     return {
         "values": values,
         "level": level,
@@ -117,7 +118,7 @@ def throw_limit_toys(problem: Problem, config: Mapping[str, Any], seed: int, ind
             "observed": observed,
             "expected": expected,
             "points": [scan.test(value) for value in values],
-            "curve": [scan.test(float(value)) for value in np.geomspace(values[0], values[-1], CURVE_POINTS)],
+            "curve": [scan.test(value) for value in sorted({*values, *curve})],
         },
         "background": [column(without.q_tilde(value), without.valid) for value in values],
         "q_zero": column(without.q_zero(), without.valid),
