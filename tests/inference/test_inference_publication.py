@@ -313,6 +313,17 @@ def test_wrong_limit_is_found_out(bundle, tmp_path):
     assert found["results"][0]["reproduced"] == pytest.approx(limit["observed"], rel=2e-4)
 
 
+def test_limit_of_a_negative_fit_is_reproduced(example, tmp_path):
+    """q~ compares with no signal then, although the model admits a negative signal."""
+    workspace = copy.deepcopy(example)
+    workspace["observations"][0]["data"] = [85.0, 130.0]
+    workspace["measurements"][0]["config"]["parameters"] = [{"name": "mu", "bounds": [[-5, 10]], "inits": [1.0]}]
+    make_results(tmp_path / "example", workspace, CONFIG)
+    assert json.loads((tmp_path / "example/fit.json").read_text())["poi"]["value"] < -0.2
+    publish(tmp_path / "example", tmp_path / "bundle", CONFIG)
+    assert check_publication.check_publication(tmp_path / "bundle", [])["reproduced"] is True
+
+
 def test_broken_bundle_is_an_error(bundle, tmp_path):
     shutil.copytree(bundle, tmp_path / "bundle")
     (tmp_path / "bundle/workspace.json").write_text("{")
