@@ -90,10 +90,13 @@ def _read_cells(model: Any) -> tuple[dict[str, slice], list[dict[str, Any]], dic
                 kind, values = modifier["type"], modifier["data"]
                 index = config.par_slice(modifier["name"]).start
                 if kind == "histosys":
-                    lists["add_parameter"].append(np.full(len(bins), index))
-                    lists["add_cell"].append(bins + first)
-                    lists["add_up"].append(np.array(values["hi_data"], float) - data)
-                    lists["add_down"].append(data - np.array(values["lo_data"], float))
+                    up, down = np.array(values["hi_data"], float) - data, data - np.array(values["lo_data"], float)
+                    # published templates are full of bins that a variation leaves alone
+                    moved = np.flatnonzero((up != 0) | (down != 0))
+                    lists["add_parameter"].append(np.full(len(moved), index))
+                    lists["add_cell"].append(moved + first)
+                    lists["add_up"].append(up[moved])
+                    lists["add_down"].append(down[moved])
                 elif kind == "normsys":
                     lists["scale"].append((index, len(cells), np.log(values["hi"]), np.log(values["lo"])))
                 elif kind in ("normfactor", "lumi"):
