@@ -78,8 +78,8 @@ class Model:
         if value not in self.known:
             bounds = self.model.config.suggested_bounds()
             low, high = bounds[self.model.config.poi_index]
-            # q~ compares with no signal where the fit is negative (arXiv:1007.1727, eq. 16), in pyhf by the bound; and a
-            # limit may lie beyond the upper bound
+            # q~ compares with no signal where the fit is negative (arXiv:1007.1727, eq. 16), in pyhf by the bound; and
+            # a limit may lie beyond the upper bound
             low = max(low, 0.0) if self.statistic == "qtilde" else low
             bounds[self.model.config.poi_index] = (low, max(high, 2 * value))
             observed, expected = pyhf.infer.hypotest(
