@@ -33,16 +33,17 @@ def plot_limit(limit: Mapping[str, Any], labels: Mapping[str, Any]) -> Figure:
     add_label(axes, labels["right"], labels["left"])
     axes.set_xlabel(rf"Parameter of interest {limit['poi']}")
     axes.set_ylabel(r"$\mathrm{CL_s}$")
-    if not limit["valid"]:
+    if not limit["valid"] or not limit["scan"]:
         axes.text(0.5, 0.5, "no limit: a fit did not converge", ha="center", transform=axes.transAxes)
         return figure
+    data = labels["data"] + (", Asimov data where blinded" if limit.get("blinded") else "")
     points = np.array([row["poi"] for row in limit["scan"]])
     bands = np.array([row["cls_expected"] for row in limit["scan"]])
     axes.fill_between(points, bands[:, 0], bands[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$")
     axes.fill_between(points, bands[:, 1], bands[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
     axes.plot(points, bands[:, 2], "--", color="black", label="Expected without signal")
     axes.plot(points, [row["cls_observed"] for row in limit["scan"]], "o-", color="black", markersize=3.5,
-              label=labels["data"])  # fmt: skip
+              label=data)  # fmt: skip
     axes.axhline(limit["level"], color=COLOURS[2], linewidth=1.2)
     axes.text(points[-1] * 0.99, limit["level"] * 1.08, f"{100 * (1 - limit['level']):g} % CL", color=COLOURS[2],
               ha="right", va="bottom", fontsize=11)  # fmt: skip
