@@ -137,6 +137,10 @@ JES = {"type": "histosys", "source": "features", "up": "jesUp", "down": "jesDown
         (changed("regions", "pass", value={"tagged": True}), r"regions.pass.bins: not given"),
         (changed("table", value="levels"), r"regions.pass: the table `levels` has no scores"),
         (changed("smoothing", value={"modifiers": ["jec"]}), r"smoothing.modifiers: 'jec' is not defined"),
+        (
+            changed("samples", value={name: {"datasets": [name], "regions": ["fail"]} for name in ("top", "qcd")}),
+            r"regions.pass: no sample is expected here",
+        ),
         (changed("samples", "top", "regions", value=["sr"]), r"samples.top.regions: 'sr' is not defined"),
         (changed("poi", value="jes"), r"m.poi: 'jes' is not a normfactor"),
         (changed("modifiers", "mu", "samples", value=["tops"]), r"modifiers.mu.samples: 'tops' is not defined"),

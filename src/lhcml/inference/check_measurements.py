@@ -112,6 +112,8 @@ def _model_faults(block: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         bins = region.get("bins", [])
         if any(high <= low for low, high in pairwise(bins)):
             yield f"regions.{name}.bins", f"{bins} are not ascending", "sort the edges and list each once"
+        if not any(name in part.get("regions", regions) for part in samples.values()):
+            yield f"regions.{name}", "no sample is expected here", "remove it, or add it to `regions` of a sample"
     named = [
         *((f"samples.{name}", part, "regions", regions) for name, part in samples.items()),
         *((f"modifiers.{name}", part, "regions", regions) for name, part in modifiers.items()),
