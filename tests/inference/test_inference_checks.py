@@ -2,111 +2,36 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from pathlib import Path
 
 import numpy as np
-import pyhf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference_models import random_workspace, workspace
+from spoilt_models import (
+    BACKGROUND,
+    CONFIG,
+    IDLE,
+    LUMI,
+    NO_LUMI,
+    OTHER,
+    SETTINGS,
+    SIGNAL,
+    all_of,
+    append,
+    histosys,
+    normsys,
+    plain,
+    spoil,
+)
 
 from lhcml.common.errors import UserError
 from lhcml.inference import check_model, check_modifiers, check_parameters, fault
-from lhcml.inference.check_schema import find_misshapen
 from lhcml.inference.minimise import minimise
-from lhcml.inference.read_workspace import make_problem, quiet_pyhf
-
-
-def spoil(*path, value):
-    """Return a function that sets (or with `...` deletes) a value deep in a workspace."""
-
-    def change(spec):
-        node = spec
-        for key in path[:-1]:
-            node = node[key]
-        if value is ...:
-            del node[path[-1]]
-        else:
-            node[path[-1]] = value
-
-    return change
-
-
-def append(*path, value):
-    def change(spec):
-        node = spec
-        for key in path:
-            node = node[key]
-        node.append(copy.deepcopy(value))
-
-    return change
-
-
-def all_of(*changes):
-    def change(spec):
-        for part in changes:
-            part(spec)
-
-    return change
-
-
-def histosys(name, up, down):
-    return {"name": name, "type": "histosys", "data": {"hi_data": up, "lo_data": down}}
-
-
-def normsys(name, hi, lo):
-    return {"name": name, "type": "normsys", "data": {"hi": hi, "lo": lo}}
-
-
-def plain(name, kind, data=None):
-    return {"name": name, "type": kind, "data": data}
-
-
-SIGNAL, BACKGROUND = ("channels", 0, "samples", 0), ("channels", 0, "samples", 1)
-OTHER = ("channels", 1, "samples", 1)
-CONFIG = ("measurements", 0, "config")
-SETTINGS = (*CONFIG, "parameters")
-LUMI = (*SETTINGS, 0)
-IDLE = plain("idle", "normfactor")
-NO_LUMI = spoil(*SETTINGS, value=[])
-
-# The file is no workspace
-MISSHAPEN = {
-    "no channels": (spoil("channels", value=...), "top level: key 'channels' is missing"),
-    "no observations": (spoil("observations", value=...), "key 'observations' is missing"),
-    "no version": (spoil("version", value=...), "key 'version' is missing"),
-    "version": (spoil("version", value="9.9.9"), "its version is '9.9.9': pyhf knows 1.0.0"),
-    "number as text": (spoil(*SIGNAL, "data", 1, value="six"), "channel b, sample signal: data, bin 1: 'six' is not a"),
-    "data no list": (spoil(*SIGNAL, "data", value=5.0), "channel b, sample signal: data is 5.0, not a list of numbers"),
-    "empty data": (spoil(*SIGNAL, "data", value=[]), "channel b, sample signal: data is \\[\\], not a list of numbers"),
-    "unknown modifier": (
-        append(*SIGNAL, "modifiers", value=plain("x", "normsy")),
-        "channel b, sample signal, modifier x: unknown type 'normsy'\n.*did you mean 'normsys'",
-    ),
-    "misspelt key": (spoil(*SIGNAL, "dta", value=[1.0]), "sample signal: unknown key 'dta'\n.*did you mean 'data'"),
-    "sample without modifiers": (spoil(*SIGNAL, "modifiers", value=...), "sample signal: key 'modifiers' is missing"),
-    "histosys without a side": (
-        spoil(*SIGNAL, "modifiers", 1, "data", value={"hi_data": [1.0, 1.0, 1.0]}),
-        "modifier jes: data: key 'lo_data' is missing",
-    ),
-    "normsys with text": (
-        spoil(*BACKGROUND, "modifiers", 0, "data", "hi", value="1.1"), "modifier jes: hi is '1.1', not a number",
-    ),
-    "data of a normfactor": (
-        spoil(*SIGNAL, "modifiers", 0, "data", value=[1.0]), "modifier mu: data of a normfactor is \\[1.0\\]\n.*null",
-    ),
-    "name of lumi": (
-        append(*SIGNAL, "modifiers", value=plain("luminosity", "lumi")), "a modifier of type lumi is called",
-    ),
-    "bounds of one number": (append(*SETTINGS, value={"name": "mu", "bounds": [[0]]}), "mu: bounds\\[0\\] is \\[0\\]"),
-    "fixed as number": (append(*SETTINGS, value={"name": "mu", "fixed": 1}), "mu: fixed is 1\n.*true or false"),
-    "POI as number": (spoil(*CONFIG, "poi", value=3), "measurement fit: poi is 3, not text"),
-    "no measurements": (spoil("measurements", value=[]), "measurements is an empty list"),
-}  # fmt: skip
+from lhcml.inference.read_workspace import make_problem
 
 # (change, message, level): "error" for all, "strict" for those built here, "remark" for none
 BAD = {
@@ -345,37 +270,6 @@ MORE = {
 ALL = BAD | MORE
 
 
-@pytest.mark.parametrize("name", MISSHAPEN)
-def test_file_of_another_shape_is_told(name):
-    change, message = MISSHAPEN[name]
-    spec = workspace()
-    change(spec)
-    with pytest.raises(UserError, match=message) as caught:
-        make_problem(spec, "given.json")
-    assert "given.json is not a valid pyhf workspace" in caught.value.cause
-
-
-OTHERS = {
-    "a list": ([1, 2], "it is a list, not a workspace"),
-    "a number": (3, "it is a int, not a workspace"),
-    "a model": (
-        {"channels": workspace()["channels"]},
-        "it is a pyhf model, .*\n.*add `observations` and `measurements`",
-    ),
-    "a patchset": ({"patches": [], "metadata": {}}, "it is a patchset, .*\n.*`patchset`"),
-    "a patch": ([{"op": "add", "path": "/a", "value": 1}], "it is a JSON patch, .*\n.*`patch`"),
-    "HS3": ({"distributions": [], "domains": []}, "it is an HS3 document"),
-    "nothing": ({}, "key 'channels' is missing"),
-}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_documents_are_told(name):
-    document, message = OTHERS[name]
-    with pytest.raises(UserError, match=message):
-        make_problem(document, "given.json")
-
-
 @pytest.mark.parametrize("name", ALL)
 def test_bad_model_is_told_before_any_fit(name):
     change, message, level = ALL[name]
@@ -449,53 +343,3 @@ def test_random_valid_workspace_is_accepted(seed):
             raise
     else:
         assert np.isfinite(problem.likelihood.twice_nll(problem.likelihood.start, problem.data))
-
-
-REPLACEMENTS = [
-    None,
-    "text",
-    1,
-    2.5,
-    True,
-    [],
-    {},
-    [1.0],
-    ["a"],
-    {"name": "x"},
-    {"hi": 1.0, "lo": 1.0},
-    [[0, 1]],
-    "lumi",
-]
-
-
-def mutate(spec, generator):
-    """Replace, delete or add a random part of a document."""
-    node, path = spec, []
-    while isinstance(node, (dict, list)) and node and (not path or generator.random() < 0.8):
-        key = generator.choice(list(node)) if isinstance(node, dict) else int(generator.integers(len(node)))
-        path.append((node, str(key) if isinstance(node, dict) else key))
-        node = node[path[-1][1]]
-    parent, key = path[-1]
-    action = generator.integers(3)
-    if action == 0:
-        parent[key] = copy.deepcopy(REPLACEMENTS[generator.integers(len(REPLACEMENTS))])
-    elif action == 1:
-        del parent[key]
-    elif isinstance(parent, dict):
-        parent["extra"] = 1.0
-
-
-@given(st.integers(0, 10**6))
-@settings(max_examples=120, deadline=None)
-def test_structure_is_accepted_as_by_the_schema_of_pyhf(seed):
-    spec = workspace()
-    mutate(spec, np.random.default_rng(seed))
-    try:
-        with quiet_pyhf():
-            pyhf.schema.validate(spec, "workspace.json", version="1.0.0")
-        valid = True
-    except pyhf.exceptions.InvalidSpecification:
-        valid = False
-    found = [cause for cause, _ in find_misshapen(spec)]
-    # of bounds the schema asks for lists of numbers only, where we ask for pairs
-    assert valid == (not [cause for cause in found if "bounds[" not in cause])
