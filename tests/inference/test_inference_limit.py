@@ -244,3 +244,14 @@ def test_limit_of_a_fit_that_fails_is_not_valid_and_says_why():
     assert not result["valid"]
     assert result["observed"] is None
     assert "did not converge" in result["reason"]
+
+
+def test_test_value_beyond_all_fits_leaves_the_limit():
+    # 10^13 signal events of a sample with an uncertain shape: no fit describes 52
+    spec = counting(1e13, 50.0, mu=[0, 10])
+    shape = {"name": "shape", "type": "histosys", "data": {"hi_data": [1.1e13], "lo_data": [0.9e13]}}
+    spec["channels"][0]["samples"][0]["modifiers"].append(shape)
+    result = scan_limit(problem(spec, [52.0]), CONFIG)
+    assert result["valid"]
+    # 16.7 events without the uncertainty of 10 %
+    assert 16.5 < result["observed"] * 1e13 < 17.5

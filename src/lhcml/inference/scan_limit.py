@@ -48,8 +48,8 @@ def scan_limit(problem: Problem, config: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     try:
         scan = Scan(likelihood, problem.data, statistic)
-        for value in values:
-            scan.statistics(float(value))
+        # a test value may be too far from the data for a fit, which does not touch the limit
+        scan_rows(scan, values, [])
         scan.verify([float(value) for value in values])
         observed, expected = upper_limits(scan, level)
     except FitError as error:
