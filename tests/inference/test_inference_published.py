@@ -11,13 +11,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyhf
 import pytest
 
 from lhcml.inference.limit import Scan, normal_cdf, upper_limits
 from lhcml.inference.minimise import minimise
 from lhcml.inference.read_workspace import quiet_pyhf, read_problem
+from lhcml.inference.scan_limit import scan_limit
 
+LIMIT = {"level": 0.05, "points": 2, "test": 1.0}
 FOLDER = Path(__file__).with_name("published")
 VALUES: dict[str, dict[str, Any]] = json.loads((FOLDER / "values.json").read_text())
 # With pyhf's interpolation codes of today, which are ours
@@ -30,7 +33,7 @@ TWO_MINIMA = "2bin_2channel_coupledhisto"
 def ours(name: str, statistic: str) -> list[float]:
     """Return CLs of signal strength 1: observed, then expected at -2, -1, 0, 1, 2 standard deviations."""
     problem = read_problem(FOLDER / f"{name}.json")
-    test = Scan(problem.likelihood, problem.data).test(1.0)
+    test = scan_limit(problem, LIMIT)["test"]
     observed = test["cls_observed"]
     if statistic == "q":
         # q and q~ differ where the data disfavour the signal more than expected (arXiv:1007.1727, eqs. 59 and 66)
@@ -99,3 +102,32 @@ def test_shapefactor_example():
     assert fit.valid
     assert values["mu"] == pytest.approx(1.0, abs=1e-4)
     assert [values[f"coupled_shapefactor[{index}]"] for index in range(2)] == pytest.approx([2.0, 3.0], abs=1e-4)
+
+
+def test_two_minima():
+    """Where both variations of a sample lie on one side the likelihood has two minima; the lower one counts.
+
+    pyhf's fit of this model stops in the higher one, published in its notebook as -0.30257894 and 0.63607078.
+    """
+    problem = read_problem(FOLDER / f"{TWO_MINIMA}.json")
+    likelihood = problem.likelihood
+    scan = Scan(likelihood, problem.data)
+    values = likelihood.start.copy()
+    # the nuisance parameter on a grid: 1e-4 of the curvature 10 is the error of the lowest point
+    grid = np.linspace(-5, 5, 2001)
+    lowest = {}
+    for strength in (scan.best, 0.0, 1.0):
+        curve = []
+        for values[likelihood.names.index("coupled_histosys")] in grid:
+            values[likelihood.poi] = strength
+            curve.append(likelihood.twice_nll(values, problem.data))
+        lowest[strength] = min(curve)
+    published = likelihood.start.copy()
+    for name, value in {"coupled_histosys": -0.30257894, "mu": 0.63607078}.items():
+        published[likelihood.names.index(name)] = value
+    assert scan.free.twice_nll == pytest.approx(lowest[scan.best], abs=1e-3)
+    assert scan.free.twice_nll < likelihood.twice_nll(published, problem.data) - 1
+    test = scan_limit(problem, LIMIT)["test"]
+    assert test["q"] == pytest.approx(lowest[1.0] - lowest[scan.best], abs=2e-3)
+    # in the fits to Asimov data pyhf finds the lower minimum too
+    assert test["cls_expected"] == pytest.approx(theirs(TWO_MINIMA, "qtilde", "scipy")[1:], abs=1e-5)
