@@ -127,12 +127,8 @@ def test_patch_gives_the_workspace_back_wherever_the_signal_stands(order):
 def test_every_kind_of_modifier_survives_the_split():
     observed = [{"name": part["name"], "data": part["samples"][0]["data"]} for part in EVERY_MODIFIER["channels"]]
     measurement = {"name": "m", "config": {"poi": "mu", "parameters": EVERY_MODIFIER["parameters"]}}
-    workspace = {
-        "version": "1.0.0",
-        "channels": EVERY_MODIFIER["channels"],
-        "observations": observed,
-        "measurements": [measurement],
-    }
+    workspace = {"version": "1.0.0", "channels": EVERY_MODIFIER["channels"], "observations": observed}
+    workspace["measurements"] = [measurement]
     before = copy.deepcopy(workspace)
     with quiet_pyhf():
         background, patchset = split_signal(workspace, "mu", "signal", "text", "ins1234567")
@@ -241,15 +237,10 @@ def test_many_parameters_have_their_large_correlations_only():
 
 
 def test_ranking_scan_and_significance():
-    ranking = {
-        "valid": True,
-        "poi": {"name": "mu"},
-        "parameters": [
-            {"name": "a", "value": 0.1, "uncertainty": 0.9, "postfit": {"up": 0.2, "down": -0.3}},
-            {"name": "failed", "value": 0.1, "uncertainty": 0.9, "postfit": {"up": None, "down": -0.3}},
-        ],
-        "breakdown": {"total": 0.5, "statistics": {"impact": 0.3}, "groups": {"rates": {"impact": None}}},
-    }
+    known = {"name": "a", "value": 0.1, "uncertainty": 0.9, "postfit": {"up": 0.2, "down": -0.3}}
+    failed = known | {"name": "failed", "postfit": {"up": None, "down": -0.3}}
+    breakdown = {"total": 0.5, "statistics": {"impact": 0.3}, "groups": {"rates": {"impact": None}}}
+    ranking = {"valid": True, "poi": {"name": "mu"}, "parameters": [known, failed], "breakdown": breakdown}
     impacts, sources = result_tables({"ranking": ranking})
     assert [column.values for column in impacts.variables] == [["a"], [0.1], [0.2], [-0.3]]
     assert [column.values for column in sources.variables] == [["total", "statistics"], [0.5, 0.3]]
