@@ -120,7 +120,6 @@ def test_patch_gives_the_workspace_back_wherever_the_signal_stands(order):
         background, patchset = split_signal(workspace, "mu", "signal", "text")
         patched = pyhf.PatchSet(patchset).apply(background, "signal")
     assert [sample["name"] for sample in background["channels"][0]["samples"]] == ["background"]
-    # order too, which a digest of sorted keys would keep as well, but an equal list says it directly
     assert dict(patched) == workspace
 
 
@@ -300,7 +299,6 @@ def test_wrong_limit_is_found_out(bundle, tmp_path):
     found = check_publication.check_publication(tmp_path / "bundle", [])
     assert found["reproduced"] is False
     assert [row["agrees"] for row in found["results"]] == [False, True]
-    # and the right one is told
     assert found["results"][0]["reproduced"] == pytest.approx(limit["observed"], rel=2e-4)
 
 
