@@ -70,9 +70,11 @@ def choose_tagger(scores: Mapping[str, Mapping[str, Sequence[str | Path]]]) -> d
     dict
         "tagger" with the largest area; "candidates": AUC and uncertainty of each, best first.
     """
-    candidates = []
+    candidates: list[dict[str, Any]] = []
     for name in sorted(scores):
-        area, error = area_under_curve(*(validation_scores(scores[name][kind]) for kind in ("signal", "background")))
+        area, error = area_under_curve(
+            validation_scores(scores[name]["signal"]), validation_scores(scores[name]["background"])
+        )
         candidates.append({"tagger": name, "auc": area, "auc_uncertainty": error})
     candidates.sort(key=lambda row: -row["auc"])
     return {"tagger": candidates[0]["tagger"], "candidates": candidates}
