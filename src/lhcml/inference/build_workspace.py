@@ -19,7 +19,9 @@ from lhcml.common.errors import UserError
 from lhcml.common.seeds import derive_seed
 from lhcml.inference.assemble_workspace import assemble_workspace
 from lhcml.inference.check_templates import VARIANCE, require_filled, require_uncertainties
+from lhcml.inference.describe_workspace import describe, observable
 from lhcml.inference.read_rows import Rows, read_features, read_levels, read_normalisation, table_files
+from lhcml.inference.read_workspace import make_problem
 from lhcml.inference.templates import (
     INVERSE_FB_IN_INVERSE_PB,
     Template,
@@ -31,7 +33,7 @@ from lhcml.inference.templates import (
     score_threshold,
     split_scale,
 )
-from lhcml.inference.workspace_files import add_outputs, describe, observable, write_workspace
+from lhcml.inference.write_workspace import add_outputs, write_workspace
 
 # By dataset and weight ("nominal" or a shift): from generator weight to pb
 Factors: TypeAlias = Mapping[str, Mapping[str, float]]
@@ -288,7 +290,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = list(dict.fromkeys(simulated + config.get("working_point", {}).get("signal", [])))
     factors = read_normalisation(args.cutflow, names, weight_shifts(config), config["factors"])
     workspace, description = build_workspace(config, source, factors, args.seed)
-    write_workspace(workspace, description, args)
+    problem = make_problem(workspace, "the workspace built", poi=description["poi"], strict=True)
+    write_workspace(args, workspace, problem, description)
 
 
 if __name__ == "__main__":

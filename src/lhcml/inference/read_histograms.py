@@ -15,10 +15,12 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.inference.assemble_workspace import assemble_workspace
 from lhcml.inference.check_templates import require_positive, require_uncertainties
+from lhcml.inference.describe_workspace import describe
 from lhcml.inference.likelihood import Array
 from lhcml.inference.naming import applies
+from lhcml.inference.read_workspace import make_problem
 from lhcml.inference.templates import Template
-from lhcml.inference.workspace_files import add_outputs, describe, write_workspace
+from lhcml.inference.write_workspace import add_outputs, write_workspace
 
 # Edges are the same if they differ by less than this share of the range
 SAME_EDGE = 1e-9
@@ -237,7 +239,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_log("pyhf", "uproot", "numpy")
     workspace, description = build_from_histograms(args.config)
     # a sample may have empty bins, as long as another fills them
-    write_workspace(workspace, description, args, strict=False)
+    problem = make_problem(workspace, "the workspace built", poi=description["poi"], strict=False)
+    write_workspace(args, workspace, problem, description)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writing of a workspace that was taken in, patched or combined: itself, its digest and its description."""
+"""Writing of a workspace that was built, taken in, patched or combined: itself, its digest and its description."""
 
 from __future__ import annotations
 
