@@ -67,3 +67,11 @@ def test_a_result_that_is_not_valid_is_no_number():
     lines = describe_measurement("m", {"fit": {"valid": False, "poi": {"name": "mu", "value": 3.0}}})
     assert lines == ["m", "  FIT IS NOT VALID, do not use it: see the file"]
     assert "call limit" in describe_measurement("m", {"scan": {"valid": False, "reasons": ["call limit"]}})[1]
+
+
+def test_a_publication_that_pyhf_does_not_reproduce_is_told():
+    check = {"reproduced": False, "reason": "values differ"}
+    assert describe_measurement("m", {"publication.check": check})[1].endswith(
+        "NOT reproduced by pyhf alone: values differ"
+    )
+    assert "NOT" not in describe_measurement("m", {"publication.check": {"reproduced": True, "reason": None}})[1]

@@ -59,11 +59,40 @@ def test_all_results_are_there(quick_run: Checkout) -> None:
     assert all(row["triangular_e3"] < 200 for row in unfolded.values())
     for method in ("multifold", "multifold_trees", "omnifold"):
         assert read_dataset(results / f"unfolding/{method}/dataset").manifest["method"]["name"] == method
-    fit = load(results / "inference/boosted_top/fit.json")
-    assert fit["valid"]
-    assert fit["poi"]["uncertainty"] > 0
-    assert {"workspace.json", "limit.json"} <= {path.name for path in (results / "inference/boosted_top").iterdir()}
+    check_inference(results / "inference")
     assert "boosted_top" in (results / "report/summary.txt").read_text()
+
+
+def check_inference(folder: Path) -> None:
+    """Every result of the measurements is there, is valid, and belongs to its workspace."""
+    names = (
+        "fit",
+        "asimov",
+        "ranking",
+        "scan",
+        "limit",
+        "significance",
+        "goodness_of_fit",
+        "toys",
+        "linearity",
+        "toy_limit",
+    )
+    digest = (folder / "boosted_top/workspace.digest.txt").read_text().strip()
+    results = {name: load(folder / f"boosted_top/{name}.json") for name in names}
+    for name, result in results.items():
+        assert result["valid"], name
+        assert result["digest"] == digest, name
+    assert results["fit"]["poi"]["uncertainty"] > 0
+    assert results["ranking"]["poi"]["value"] == pytest.approx(results["fit"]["poi"]["value"], rel=1e-4)
+    # the asymptotic limit is the one of limit.json, by another module
+    assert results["toy_limit"]["asymptotic"]["observed"] == pytest.approx(results["limit"]["observed"], rel=1e-3)
+    both = load(folder / "top_and_z/fit.json")
+    assert {"mu", "z_norm", "jes", "qcd_norm"} <= set(both["parameters"])
+    points = load(folder / "resonance/limits.json")["points"]
+    assert [point["patch"] for point in points] == ["m3400", "m3600"]
+    assert all(point["valid"] and point["observed"] > 0 for point in points)
+    for name in ("boosted_top", "resonance"):
+        assert load(folder / f"{name}/publication.check.json")["reproduced"] is True
 
 
 def test_the_report_opens_without_network(quick_run: Checkout) -> None:
@@ -77,7 +106,9 @@ def test_the_report_opens_without_network(quick_run: Checkout) -> None:
 
 
 def test_there_is_a_pdf_beside_every_plot(quick_run: Checkout) -> None:
-    plots = list((quick_run.folder / "results").glob("*/**/*.png"))
+    # what is published holds copies of figures
+    found = (quick_run.folder / "results").glob("*/**/*.png")
+    plots = [path for path in found if "publication" not in path.parts]
     assert len(plots) >= 10
     for path in plots:
         assert path.with_suffix(".pdf").stat().st_size > 1000, path

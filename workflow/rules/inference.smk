@@ -26,4 +26,6 @@ INFERENCE_TARGETS = (
 )
 SUMMARISED_RESULTS = [
     file for result in TOLD for file in with_result(result, f"{result}.json") if "/patches/" not in file
-] + grids_with_limits("limits.json")
+]
+SUMMARISED_RESULTS += grids_with_limits("limits.json")
+SUMMARISED_RESULTS += [file for file in INFERENCE_PUBLICATION_TARGETS if file.endswith("publication.check.json")]

@@ -152,11 +152,18 @@ def describe_grid(limits: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def describe_check(check: Mapping[str, Any]) -> list[str]:
+    """Return the line of the check of what is published."""
+    if check["reproduced"]:
+        return ["publication: pyhf alone reproduces the limits"]
+    return [f"publication: NOT reproduced by pyhf alone: {check['reason']}"]
+
+
 KINDS = ("statistics", "systematics")
 DESCRIPTIONS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "fit": describe_fit, "ranking": describe_breakdown, "limit": describe_limit, "toy_limit": describe_toy_limit,
     "significance": describe_significance, "goodness_of_fit": describe_goodness, "toys": describe_toys,
-    "linearity": describe_linearity, "limits": describe_grid,
+    "linearity": describe_linearity, "limits": describe_grid, "publication.check": describe_check,
 }  # fmt: skip
 
 
