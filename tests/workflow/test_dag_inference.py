@@ -10,7 +10,7 @@ import pytest
 from workflow_runs import Checkout
 
 NONE = dict.fromkeys(("boosted_top", "z_jets", "top_and_z", "resonance"))
-SIGNALS = ("light", "heavy (1)")
+SIGNALS = ("light", "heavy_1")
 
 
 def inference(**measurements: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_every_signal_of_a_grid_is_a_wildcard(checkout: Checkout) -> None:
     grid = {"workspace": "given.json", "patchset": "patchset.json", "results": ["limit"]}
     jobs = planned(checkout, inference(grid=grid), "grid/plots/limits.png")
     assert jobs == {"import_grid": 1, "apply_patch": 2, "scan_limit": 2, "collect_limits": 1, "plot_grid": 1}
-    one = planned(checkout, inference(grid=grid), "grid/patches/heavy (1)/toy_limit.json")
+    one = planned(checkout, inference(grid=grid), "grid/patches/heavy_1/toy_limit.json")
     assert one == {"import_grid": 1, "apply_patch": 1, "throw_toys": 1, "summarise_toys": 1}
     chosen = planned(checkout, inference(grid=grid | {"patches": ["light"]}), "grid/limits.json")
     assert chosen["scan_limit"] == 1

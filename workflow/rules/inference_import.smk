@@ -87,7 +87,7 @@ rule apply_patch:
         "results/benchmarks/inference/apply_patch/{measurement}_{patch}.tsv"
     wildcard_constraints:
         measurement=one_of([re.escape(name) for name in MEASUREMENTS if is_grid(name)]),
-        patch="[^/]+",
+        patch="[A-Za-z0-9_.]+",
     conda:
         "../../envs/inference.yaml"
     threads: 1
