@@ -59,21 +59,40 @@ def measurement_block(*keys: str):
     return block
 
 
+def parts_of(block: dict) -> list[dict]:
+    """Return the measurements that a measurement consists of: itself, or those it combines."""
+    return (
+        [part for name in block["combine"] for part in parts_of(MEASUREMENTS[name])] if "combine" in block else [block]
+    )
+
+
+def is_simulated(block: dict) -> bool:
+    """Tell whether the data of a measurement are simulated."""
+    return block.get("data", {}).get("simulated", False)
+
+
+def region_titles(block: dict) -> dict:
+    """Return the title of the axis of each region that the configuration names."""
+    title = block.get("label", block.get("observable", "Bin"))
+    return {name: region.get("label", title) for name, region in block.get("regions", {}).items()}
+
+
 def plot_labels(wildcards) -> str:
     """Params function: titles of axes, samples and data, and what stands above the axes."""
     block = measurement_of(wildcards)
-    built = "channel" in block
-    simulated = built and block["data"]["simulated"]
+    parts = parts_of(block)
+    samples = {name: sample for part in parts for name, sample in part.get("samples", {}).items()}
+    simulated = all(is_simulated(part) for part in parts)
     luminosity = f"{block['luminosity']:g} fb$^{{-1}}$" if "luminosity" in block else ""
-    energy = config["channels"][block["channel"]]["label"] if built else ""
-    samples = {name: part["label"] for name, part in block.get("samples", {}).items() if "label" in part}
+    energies = {config["channels"][part["channel"]].get("label", "") for part in parts if "channel" in part}
     return as_json(
         {
-            "observable": block.get("label", block["observable"]) if built else "Bin",
-            "samples": samples,
+            "observable": block.get("label", block.get("observable", "Bin")),
+            "regions": {name: title for part in parts for name, title in region_titles(part).items()},
+            "samples": {name: sample["label"] for name, sample in samples.items() if "label" in sample},
             "data": "Pseudo-data" if simulated else "Data",
             "left": "Simulation" if simulated else "",
-            "right": ", ".join(text for text in (luminosity, energy) if text),
+            "right": ", ".join(text for text in (luminosity, *sorted(energies)) if text),
         }
     )
 

@@ -44,8 +44,8 @@ def plot_regions(yields: Mapping[str, Any], stage: str, labels: Mapping[str, Any
     stage : str
         "prefit" or "postfit".
     labels : mapping
-        "observable" (axis title), "samples" (names in the legend), "data" (name in the legend), "left" and "right"
-        (above the axes).
+        "observable" (axis title), "regions" (that of single regions), "samples" (names in the legend), "data" (name in
+        the legend), "left" and "right" (above the axes).
     """
     columns = min(len(yields), MOST_COLUMNS)
     blocks = math.ceil(len(yields) / columns)
@@ -73,7 +73,7 @@ def _draw_region(
     """Draw one region: data and stack above, their ratio below."""
     edges = np.array(block["edges"], float)
     blinded = block["observed"] is None
-    lower.set_xlabel(labels["observable"])
+    lower.set_xlabel(labels.get("regions", {}).get(region, labels["observable"]))
     lower.set_ylabel("Data / fit" if stage == "postfit" else "Data / exp.")
     upper.set_ylabel("Events per bin")
     add_label(upper, labels["right"], labels["left"])
