@@ -122,8 +122,9 @@ def upper_limits(
     unit = max(guess, 1.0)
     result: dict[str, Any] = {"observed": None, "expected": None, "level": level, "reason": None}
     with warnings.catch_warnings():
-        # SLSQP meets overflows on its way; what it ends with is checked
-        warnings.simplefilter("ignore", RuntimeWarning)
+        # SLSQP steps beyond bounds and into overflows on its way; what it ends with is checked
+        for message in ("Values in x were outside bounds", ".* encountered in "):
+            warnings.filterwarnings("ignore", message=message, category=RuntimeWarning)
         model = make_model(make_workspace(background, counts, template, unit))
         data = counts.tolist() + model.config.auxdata
         for upper in RANGES:

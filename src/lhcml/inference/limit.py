@@ -15,7 +15,6 @@ from lhcml.inference.poi_fits import AT_BOUND, bottom, fit_free, nearest, scatte
 
 # Background fluctuations, in standard deviations, of the expected limits
 BANDS = (-2, -1, 0, 1, 2)
-STATISTICS = ("qtilde", "q")
 # A fit lower than the one taken for the minimum by more than this shows that there was a second minimum
 SECOND_MINIMUM = 1e-3
 # Limits are found to this relative precision
