@@ -27,6 +27,14 @@ def test_user_errors_end_with_status_1_and_no_traceback() -> None:
     assert result.stderr == "error: the cause\n  fix: the fix\n"
 
 
+def test_a_library_that_aborts_at_exit_spoils_no_job() -> None:
+    result = run_python(
+        "import atexit, os, sys\nfrom lhcml.common.cli import run_main\natexit.register(os.abort)\n"
+        "def main(argv): print('done'); print('told', file=sys.stderr)\nrun_main(main)\n"
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "told\n")
+
+
 def test_log_starts_with_what_repeats_the_job() -> None:
     result = run_python("from lhcml.common.cli import start_log\nstart_log('numpy', 'nonesuch', seed=7)\n")
     # the command may itself span lines: `python -c` is one
