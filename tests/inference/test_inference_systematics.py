@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyhf
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -77,6 +77,7 @@ def test_smoothing_agrees_with_another_implementation(rough, smooth):
 
 
 @given(EVENTS)
+@example(np.array([0.5, 0.93, 1.0, 0.5, 1.0, 0.5]))
 def test_smoothing_follows_factors_and_signs(values):
     # medians and means commute with both, up to rounding of numbers up to 1000; so mirrored sides stay mirrored
     smooth = smooth_353qh_twice(values)

@@ -66,12 +66,13 @@ def test_a_channel_set_to_null_is_gone(checkout: Checkout) -> None:
     channels = {"dijet": None, "zjets": None, "trigger": None}
     rest = {"features": {"levels": {"zjets": None}}, "unfolding": {"methods": None}}
     rest |= {"anomaly": {"methods": None, "pairs": {"data": None}}}
+    rest |= {"inference": {"measurements": dict.fromkeys(("z_jets", "top_and_z", "resonance"))}}
     gone = checkout.overlay({"channels": channels} | rest)
     assert 0 < checkout.planned("--configfile", gone)["skim_events"] < before
 
 
 def test_no_measurement(checkout: Checkout) -> None:
-    overlay = checkout.overlay({"inference": {"measurements": {"boosted_top": None}}})
+    overlay = checkout.overlay({"inference": {"measurements": None}})
     planned = checkout.planned("--configfile", overlay)
     assert "fit_workspace" not in planned
     assert "build_workspace" not in planned

@@ -15,12 +15,13 @@ def anomaly(**block: object) -> dict[str, object]:
         "methods": {"supervised": None, "cathode": None},
         "checks": None,
     }
-    return {"anomaly": base | block}
+    return {"anomaly": base | block, "inference": {"measurements": {"resonance": None}}}
 
 
 def test_without_methods_there_is_no_search(checkout: Checkout) -> None:
     none = {"methods": None, "autoencoders": {"models": None}, "pairs": {"data": None}}
-    planned = checkout.planned("--configfile", checkout.overlay({"anomaly": none}))
+    overlay = {"anomaly": none, "inference": {"measurements": {"resonance": None}}}
+    planned = checkout.planned("--configfile", checkout.overlay(overlay))
     for rule in (
         "collect_dijets",
         "mix_data",

@@ -8,6 +8,7 @@ from workflow_runs import Checkout
 def test_a_search_for_each_region_and_matrices_for_each_dataset(checkout: Checkout) -> None:
     pairs = {"data": ["w", "tt"], "signals": ["tt", "a4l"], "regions": [100, 0.5]}
     overlay = {"anomaly": {"methods": None, "autoencoders": {"models": None}, "pairs": pairs}}
+    overlay |= {"inference": {"measurements": None}}
     # tt is both searched and a signal, and built once
     planned = checkout.planned(
         "--configfile", checkout.overlay(overlay), "--", *(

@@ -141,24 +141,29 @@ def edited(path: Path, text: str = "\n# edited\n") -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def graph(quick_run: Checkout) -> dict[str, set[str]]:
-    """Return rule -> rules that read what it makes, from Snakemake's own rule graph."""
-    dot = quick_run.run("--rulegraph", *QUICK)
+    """Return rule -> rules of which a job follows on one of its jobs, by Snakemake's own graph of jobs."""
+    dot = quick_run.run("--dag", *QUICK)
     names = dict(re.findall(r'(\d+)\[.*?label ?= ?"(\w+)', dot))
-    after: dict[str, set[str]] = {name: set() for name in names.values()}
+    after: dict[str, set[str]] = {job: set() for job in names}
     for a, b in re.findall(r"(\d+) -> (\d+)", dot):
-        after[names[a]].add(names[b])
-    return after
+        after[a].add(b)
+    return {rule: {names[job] for job in following(rule, names, after)} for rule in set(names.values())}
+
+
+def following(rule: str, names: dict[str, str], after: dict[str, set[str]]) -> set[str]:
+    """Return the jobs that read what jobs of a rule make, at any distance, and those jobs themselves."""
+    found: set[str] = set()
+    waiting = [job for job, name in names.items() if name == rule]
+    while waiting:
+        job = waiting.pop()
+        if job not in found:
+            found.add(job)
+            waiting.extend(after[job])
+    return found
 
 
 def with_downstream(rules: set[str], graph: dict[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    waiting = list(rules & set(graph))
-    while waiting:
-        rule = waiting.pop()
-        if rule not in found:
-            found.add(rule)
-            waiting.extend(graph[rule])
-    return found - {"all", "default"}
+    return set().union(*(graph[rule] for rule in rules & set(graph))) - {"all", "default"}
 
 
 def rules_using(module_path: str) -> set[str]:

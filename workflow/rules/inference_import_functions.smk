@@ -32,5 +32,5 @@ for _name, _block in MEASUREMENTS.items():
             _others = [name for name in MEASUREMENTS if name != _name and not is_grid(name)]
             raise WorkflowError(
                 f"inference.measurements.{_name}.combine: {_part!r} is not another measurement with one workspace\n"
-                f"  fix: choose among: {', '.join(_others) or '(none defined)'}"
+                f"  fix: choose among: {', '.join(_others) or '(none defined)'}; or set the measurement to null"
             )

@@ -38,5 +38,5 @@ def check_resonances(measurements: Mapping[str, Any], anomaly: Mapping[str, Any]
             if key in block and block[key] not in known:
                 raise UserError(
                     f"inference.measurements.{name}.resonance.{key}: there is no search with {block[key]!r}",
-                    f"choose among: {', '.join(map(str, known)) or '(none defined)'}",
+                    f"choose among: {', '.join(map(str, known)) or '(none defined)'}; or set the measurement to null",
                 )

@@ -8,6 +8,8 @@ from lhcml.inference.likelihood import Array
 
 # Shorter histograms have nothing that a running median of five could smooth
 FEWEST_BINS = 3
+# Values that differ by less, in units of the largest one, are equal: rounding must not tell flat places from others
+RESOLUTION = 1e-9
 
 
 def smooth_353qh_twice(values: Array) -> Array:
@@ -25,11 +27,12 @@ def smooth_353qh_twice(values: Array) -> Array:
     values = np.asarray(values, float)
     if len(values) < FEWEST_BINS:
         return values.copy()
-    rough = _smooth_once(values)
-    return rough + _smooth_once(values - rough)
+    tolerance = RESOLUTION * float(np.abs(values).max())
+    rough = _smooth_once(values, tolerance)
+    return rough + _smooth_once(values - rough, tolerance)
 
 
-def _smooth_once(values: Array) -> Array:
+def _smooth_once(values: Array, tolerance: float) -> Array:
     """Return values after 353QH."""
     smooth = _end_points(_running_median(values, 3))
     if len(values) > FEWEST_BINS:
@@ -37,7 +40,7 @@ def _smooth_once(values: Array) -> Array:
         # next to the ends there is room for three
         fives[1], fives[-2] = np.median(smooth[:3]), np.median(smooth[-3:])
         smooth = fives
-    smooth = _bend_flat_places(_running_median(smooth, 3))
+    smooth = _bend_flat_places(_running_median(smooth, 3), tolerance)
     hanned = smooth.copy()
     hanned[1:-1] = smooth[:-2] / 4 + smooth[1:-1] / 2 + smooth[2:] / 4
     return hanned
@@ -61,17 +64,17 @@ def _end_points(values: Array) -> Array:
     return result
 
 
-def _bend_flat_places(values: Array) -> Array:
+def _bend_flat_places(values: Array, tolerance: float) -> Array:
     """Return values where three equal ones at a peak or a dip follow a parabola through the nearer outer bin."""
     result = values.copy()
     for middle in range(2, len(values) - 2):
         here = values[middle]
-        if values[middle - 1] != here or values[middle + 1] != here:
+        if max(abs(values[middle - 1] - here), abs(values[middle + 1] - here)) > tolerance:
             continue
         left, right = values[middle - 2] - here, values[middle + 2] - here
-        if left * right <= 0:
+        if left * right <= 0 or min(abs(left), abs(right)) <= tolerance:
             continue
-        step = -1 if abs(right) > abs(left) else 1
+        step = -1 if abs(right) > abs(left) + tolerance else 1
         near, far = values[middle - 2 * step], values[middle + 2 * step]
         result[middle] = -0.5 * near + here / 0.75 + far / 6
         result[middle + step] = 0.5 * (far - near) + here
