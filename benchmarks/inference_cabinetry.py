@@ -149,7 +149,9 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, default=8, help="shape uncertainties")
     parser.add_argument("--rates", type=int, default=8, help="rate uncertainties")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")
+    # cabinetry and pyhf warn of deprecated calls and of logarithms on the way of their fits; the results are compared
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message=".* encountered in ", category=RuntimeWarning)
     logging.getLogger("pyhf").setLevel(logging.WARNING)
     spec = make_workspace(args.bins, args.shapes, args.rates)
     config = {"scan": {"points": POINTS, "width": WIDTH}, "limit": {"level": 0.05, "points": 2, "test": 1.0}}

@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--optimizer", choices=("scipy", "minuit"), default="scipy")
     args = parser.parse_args()
     # pyhf takes logarithms of factors at their lower bound
-    warnings.filterwarnings("ignore", category=RuntimeWarning)
+    warnings.filterwarnings("ignore", message=".* encountered in ", category=RuntimeWarning)
     spec = make_workspace(args.systematics)
     begin = time.perf_counter()
     problem = make_problem(spec, "model")

@@ -178,7 +178,7 @@ def test_agrees_with_pyhf_on_random_workspaces(seed):
     row = scan.test(0.9 * observed)
     with quiet_pyhf(), warnings.catch_warnings():
         # pyhf takes logarithms of factors at their lower bound, and square roots of -1e-12
-        warnings.filterwarnings("ignore", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", message=".* encountered in ", category=RuntimeWarning)
         pyhf.set_backend("numpy", pyhf.optimize.scipy_optimizer(tolerance=1e-11))
         workspace = pyhf.Workspace(spec)
         model = workspace.model()

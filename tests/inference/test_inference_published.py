@@ -49,7 +49,7 @@ def theirs(name: str, statistic: str, optimizer: str, **options: Any) -> list[fl
     try:
         with quiet_pyhf(), warnings.catch_warnings():
             # pyhf takes logarithms of factors at their lower bound, and square roots of -1e-12
-            warnings.filterwarnings("ignore", category=RuntimeWarning)
+            warnings.filterwarnings("ignore", message=".* encountered in ", category=RuntimeWarning)
             workspace = pyhf.Workspace(json.loads((FOLDER / f"{name}.json").read_text()))
             model = workspace.model(**options)
             observed, expected = pyhf.infer.hypotest(

@@ -24,6 +24,7 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, write_json
 from lhcml.inference.likelihood import Array
+from lhcml.inference.split_signal import NO_INSPIRE
 
 POI = "sigma_visible"
 CENTRE, REACH = 2.0, 1.0
@@ -32,8 +33,6 @@ WIDENING = 10.0
 LARGEST_LOG = 20.0
 # A resonance of which less than this is within the spectrum is not fitted
 LEAST_SHARE = 0.1
-# patchset.json must name a record of HEPData; this is none
-NO_RECORD = "ins0000000"
 
 
 def signal_shares(search: Mapping[str, Any], mass: float) -> Array:
@@ -154,7 +153,7 @@ def build_patchset(
         "mean and width proportional to the mass."
     )
     metadata = {
-        "name": "resonance", "labels": ["mass"], "description": description, "references": {"hepdata": NO_RECORD},
+        "name": "resonance", "labels": ["mass"], "description": description, "references": {"hepdata": NO_INSPIRE},
         "digests": {"sha256": pyhf.utils.digest(background)}, "luminosity": luminosity,
         "regions": {"spectrum": {"bins": search["spectrum"]["edges"]}}, "simulated_mass": simulated,
         "efficiency": efficiency,
