@@ -1,1 +1,1 @@
-"""Firmware: from a trained model to gates, each step compared bit by bit, without a vendor tool."""
+"""Firmware: from a trained model to gates, without a vendor tool."""
