@@ -7,7 +7,7 @@ import pytest
 from lhcml.common.sources import direct_imports, import_closure, module_file
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("samples", "skim", "features", "taggers", "anomaly", "unfolding", "inference", "report")
+STAGES = ("samples", "skim", "features", "taggers", "anomaly", "unfolding", "inference", "firmware", "report")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from lhcml.common.references import check_references
 
 # Values of `family` of a tagger that are no network: they have other keys
 NOT_NETWORKS = ("bdt", "ensemble", "external", "onnx")
-STAGES = ("samples", "skim", "features", "taggers", "anomaly", "unfolding", "inference", "report")
+STAGES = ("samples", "skim", "features", "taggers", "anomaly", "unfolding", "inference", "firmware", "report")
 
 
 def load_schema(folder: Path) -> dict[str, Any]:

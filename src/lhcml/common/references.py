@@ -50,6 +50,7 @@ def check_references(config: Mapping[str, Any]) -> None:
     check_unfolding(config)
     for name, measurement in config["inference"]["measurements"].items():
         check_measurement(f"inference.measurements.{name}", measurement, channels, taggers)
+    check_firmware(config)
 
 
 def check_measurement(
@@ -286,3 +287,49 @@ def check_pairs(config: Mapping[str, Any]) -> None:
         raise UserError(
             f"anomaly.pairs.search.bins: {bins['min']:g} to {bins['max']:g} GeV is empty", "give the lower end first"
         )
+
+
+def check_firmware(config: Mapping[str, Any]) -> None:
+    """Check that the channels, datasets and taggers of the models of firmware exist, and their points.
+
+    Raises
+    ------
+    UserError
+        With the key, the value, and what there is instead.
+    """
+    section = config["firmware"]
+    require_known("firmware.timing", section["timing"], list(section["models"]))
+    for name, model in section["models"].items():
+        key = f"firmware.models.{name}"
+        require_known(f"{key}.chosen", [model.get("chosen", model["points"][0])], model["points"])
+        if model["family"] == "bdt":
+            check_firmware_trees(key, model, config["taggers"])
+            continue
+        if "tagger" in model:
+            raise UserError(f"{key}.tagger: a {model['family']} is trained here", "leave it out, or use family: bdt")
+        require_known(f"{key}.channel", [model["channel"]], list(config["channels"]))
+        known = list(config["channels"][model["channel"]]["datasets"])
+        for group in ("background", "signals"):
+            require_known(f"{key}.{group}", model[group], known)
+        both = sorted(set(model["signals"]) & set(model["background"]))
+        if both:
+            raise UserError(f"{key}: {', '.join(both)} is both signal and background", "keep it in one of the lists")
+
+
+def check_firmware_trees(key: str, model: Mapping[str, Any], taggers: Mapping[str, Any]) -> None:
+    """Check the tagger of trees that become firmware.
+
+    Raises
+    ------
+    UserError
+        If the tagger is not defined, is no `bdt`, lacks the seed, or a point is not one of trees.
+    """
+    trees = [name for name, block in taggers["models"].items() if block["family"] == "bdt"]
+    if "tagger" not in model:
+        raise UserError(f"{key} names no tagger", f"give `tagger`, one of {', '.join(trees) or '(none defined)'}")
+    require_known(f"{key}.tagger", [model["tagger"]], trees)
+    seeds = taggers["models"][model["tagger"]].get("seeds", taggers["seeds"])
+    require_known(f"{key}.tagger_seed", [str(model["tagger_seed"])], [str(seed) for seed in seeds])
+    other = [point for point in model["points"] if not point.removeprefix("post").isdigit()]
+    if other:
+        raise UserError(f"{key}.points: {other[0]!r} is for networks", "trees have post<bits>, for instance post10")
