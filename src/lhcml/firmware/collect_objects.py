@@ -49,7 +49,7 @@ def input_names(objects: Mapping[str, Any]) -> list[str]:
     return [f"{group}_{name}" for group in groups for name in KINEMATICS]
 
 
-def split_events(run: Any, block: Any, event: Any, fractions: Mapping[str, float]) -> NDArray[np.str_]:
+def split_events(identity: Mapping[str, NDArray[np.int64]], fractions: Mapping[str, float]) -> NDArray[np.str_]:
     """Return "train", "validation" or "test" for each event, from a hash of its identity and nothing else.
 
     The same events fall into the same parts as in the features of jets, for the same fractions.
@@ -62,7 +62,7 @@ def split_events(run: Any, block: Any, event: Any, fractions: Mapping[str, float
     edges = np.cumsum([fractions[name] for name in SPLITS])
     if abs(edges[-1] - 1.0) > 1e-9:
         raise UserError(f"the fractions of {', '.join(SPLITS)} sum to {edges[-1]:.6g}", "make them sum to 1")
-    uniform = to_uniform(mix(hash_events(run, block, event) + GOLDEN))
+    uniform = to_uniform(mix(hash_events(*(identity[name] for name in EVENT_IDENTITY)) + GOLDEN))
     return np.asarray(SPLITS)[np.searchsorted(edges[:-1], uniform, side="right")]
 
 
@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 identity = {name: ak.to_numpy(events[name]).astype(np.int64) for name in EVENT_IDENTITY}
                 yield {
                     **identity,
-                    "split": split_events(*(identity[name] for name in EVENT_IDENTITY), fractions=args.config["split"]),
+                    "split": split_events(identity, args.config["split"]),
                     "weight": ak.to_numpy(events["weight_nominal"]) * factor,
                     "inputs": fill_inputs(events, args.config),
                 }

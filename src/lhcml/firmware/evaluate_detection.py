@@ -1,0 +1,233 @@
+r"""Evaluate an anomaly trigger (or a tagger): AUC, signal efficiency at background rates, what it adds to a menu.
+
+Reads the scores of the test split. `{name}` is the quantised score of a file, "float" the score of the float network,
+and "sum_pt" a baseline without any network where inputs are events: the scalar sum of pT of all objects and of the
+missing momentum. Keys of the configuration (docs/firmware_detection.md says what each stands for):
+
+  background, signals   datasets
+  fprs          false positive rates
+  bootstrap     replicas for the uncertainty of the AUC
+  menu          lines of a trigger menu; null where inputs are jets
+  rates         {luminosity [cm^-2 s^-1], bunches, duty_cycle, bandwidths [Hz], cross_sections: dataset -> pb after the
+                selection, for signals whose own is not meant}; null where weights are not in pb
+
+By hand:
+  python -m lhcml.firmware.evaluate_detection --scores ebops2000=results/firmware/vae/ebops2000/scores.parquet \
+    --inputs results/firmware/vae/inputs/*.parquet --config '{...}' --seed 1 --output detection.json \
+    --table detection.csv
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lhcml.common.cli import json_argument, make_parser, run_main, start_log
+from lhcml.common.errors import UserError
+from lhcml.common.files import write_json, write_text
+from lhcml.firmware.detection import (
+    NOMINAL_CROSSINGS_HZ,
+    Sample,
+    auc_spread,
+    crossing_rate,
+    effective_number,
+    events_a_month,
+    make_sample,
+    rate_of,
+    rates_above,
+    roc_curve,
+    working_point,
+)
+from lhcml.firmware.menu import pure_contribution
+from lhcml.firmware.processes import TEST, Process, joined, read_process
+
+# points of the curves that are kept for the figures, and bins of the distributions
+CURVE_POINTS, BINS = 200, 60
+TABLE_COLUMNS = (
+    "score", "signal", "events", "auc", "auc_std", "fpr", "fpr_reached", "rate_hz", "rate_crossings_hz",
+    "background_above", "threshold_error", "tpr", "tpr_statistical", "tpr_threshold", "gain", "gain_error",
+    "signal_a_month", "pure", "pure_error", "relative", "relative_error", "reason",
+)  # fmt: skip
+
+
+def working_fprs(config: Mapping[str, Any], background_pb: float) -> list[tuple[float, float | None]]:
+    """Return the false positive rates to evaluate, with the bandwidth in Hz of those that come from one.
+
+    A bandwidth above the rate of all background takes everything: its false positive rate is 1.
+    """
+    points: list[tuple[float, float | None]] = [(fpr, None) for fpr in config["fprs"]]
+    if config["rates"]:
+        total = float(rate_of(background_pb, config["rates"]["luminosity"]))
+        points += [(min(bandwidth / total, 1.0), bandwidth) for bandwidth in config["rates"]["bandwidths"]]
+    return points
+
+
+def point_rates(point: Mapping[str, Any], background_pb: float, rates: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the rates that belong to a working point, by both conventions, in Hz."""
+    reached = point["fpr_reached"]
+    nominal = {"rate_nominal_hz": reached * NOMINAL_CROSSINGS_HZ}
+    if not rates:
+        return {"rate_hz": None, "rate_crossings_hz": None, **nominal}
+    return {
+        "rate_hz": float(rate_of(reached * background_pb, rates["luminosity"])),
+        "rate_crossings_hz": reached * crossing_rate(rates["bunches"]),
+        **nominal,
+    }
+
+
+def evaluate_signal(
+    name: str,
+    signal_name: str,
+    signal: Process,
+    background: Mapping[str, Process],
+    config: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Return the figures of one score for one signal."""
+    one, zero = make_sample(signal.scores[name], signal.weights, signal_name), joined(background, name)
+    roc = roc_curve(one, zero)
+    rates, background_pb = config["rates"], float(zero.weights.sum())
+    menu = np.concatenate([process.menu for process in background.values()])
+    points = []
+    for fpr, bandwidth in working_fprs(config, background_pb):
+        point = asdict(working_point(one, zero, roc, fpr))
+        point |= {"bandwidth_hz": bandwidth, **point_rates(point, background_pb, rates)}
+        point["signal_a_month"] = point["pure_rate_hz"] = point["pure"] = None
+        if point["tpr"] is not None and rates:
+            cross_section = rates["cross_sections"].get(signal_name, float(one.weights.sum()))
+            args = (rates["luminosity"], rates["duty_cycle"])
+            point["signal_a_month"] = events_a_month(cross_section, point["tpr"], *args)
+        if point["tpr"] is not None and config["menu"]:
+            above = zero.scores >= point["threshold"]
+            if rates:
+                pure_pb = zero.weights[above & ~menu].sum()
+                point["pure_rate_hz"] = float(rate_of(pure_pb, rates["luminosity"]))
+            point["pure"] = pure_contribution(one.scores >= point["threshold"], signal.menu, one.weights)
+        points.append(point)
+    curve = np.geomspace(min(0.1, 1 / effective_number(zero.weights)), 1, CURVE_POINTS)
+    return {
+        "events": len(one.scores), "effective_events": effective_number(one.weights), "auc": roc.auc(),
+        "auc_std": auc_spread(one, zero, config["bootstrap"], seed), "points": points,
+        "roc": {"fpr": curve.tolist(), "tpr": [float(roc.tpr[roc.vertex(fpr)]) for fpr in curve]},
+    }  # fmt: skip
+
+
+def distributions(processes: Mapping[str, Process], name: str) -> dict[str, Any]:
+    """Return histograms of a score, normalised to 1 for each process; the last bin holds what is above."""
+    scores = np.concatenate([process.scores[name] for process in processes.values()])
+    low, high = float(scores.min()), float(np.quantile(scores, 0.999))
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    heights = {}
+    for dataset, process in processes.items():
+        counts, _ = np.histogram(np.minimum(process.scores[name], edges[-1]), edges, weights=process.weights)
+        heights[dataset] = (counts / process.weights.sum()).tolist()
+    return {"edges": edges.tolist(), "shares": heights}
+
+
+def rate_curve(background: Sample, luminosity: float) -> dict[str, Any]:
+    """Return the rate of background against the threshold, at thresholds that are scores of background events."""
+    order = np.sort(background.scores)[::-1]
+    place = np.unique(np.geomspace(1, len(order), CURVE_POINTS).astype(int)) - 1
+    thresholds = np.unique(order[place])
+    rate, error = rates_above(background, thresholds, luminosity)
+    return {"threshold": thresholds.tolist(), "rate_hz": rate.tolist(), "rate_error_hz": error.tolist()}
+
+
+def describe(processes: Mapping[str, Process]) -> dict[str, Any]:
+    """Return for each process its test events, effective events, cross section and what the menu takes of it."""
+    described = {}
+    for dataset, process in processes.items():
+        total = float(process.weights.sum())
+        shares = {line: float(process.weights[taken].sum()) / total for line, taken in process.lines.items()}
+        described[dataset] = {
+            "events": len(process.weights), "effective_events": effective_number(process.weights),
+            "weight": total, "menu_lines": shares, "menu": float(process.weights[process.menu].sum()) / total,
+        }  # fmt: skip
+    return described
+
+
+def as_csv(scores: Mapping[str, Any]) -> str:
+    """Return a table with a row for each score, signal and working point; empty where there is no value."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, TABLE_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for name, score in scores.items():
+        for signal, result in score["signals"].items():
+            for point in result["points"]:
+                row = {"score": name, "signal": signal, **result, **point, **(point["pure"] or {"pure": None})}
+                writer.writerow({**row, "background_above": point["events_above"]})
+    return text.getvalue()
+
+
+def evaluate(
+    background: Mapping[str, Process], signals: Mapping[str, Process], config: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """Return the content of detection.json."""
+    rates = config["rates"]
+    weights = np.concatenate([process.weights for process in background.values()])
+    total_pb = float(weights.sum())
+    assumptions: dict[str, Any] = {"split": TEST, "menu": config["menu"], "rates": rates,
+                                   "nominal_crossings_hz": NOMINAL_CROSSINGS_HZ}  # fmt: skip
+    result: dict[str, Any] = {
+        "assumptions": assumptions, "background": describe(background), "signals": describe(signals),
+        "effective_background": effective_number(weights), "smallest_fpr": 1 / effective_number(weights),
+    }  # fmt: skip
+    if rates:
+        assumptions["crossings_hz"] = crossing_rate(rates["bunches"])
+        menu = np.concatenate([process.menu for process in background.values()])
+        result["background_rate_hz"] = float(rate_of(total_pb, rates["luminosity"]))
+        result["menu_rate_hz"] = float(rate_of(weights[menu].sum(), rates["luminosity"])) if config["menu"] else None
+    scores: dict[str, Any] = {}
+    for name in next(iter(background.values())).scores:
+        scores[name] = {
+            "signals": {key: evaluate_signal(name, key, one, background, config, seed) for key, one in signals.items()},
+            "distributions": distributions({**background, **signals}, name),
+            "rates": rate_curve(joined(background, name), rates["luminosity"]) if rates else None,
+        }
+    return result | {"scores": scores}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate the scores of one model."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--scores", required=True, nargs="+", help="name=path: scores of a point, e.g. post8=x.parquet")
+    parser.add_argument("--inputs", required=True, nargs="+", type=Path, help="inputs, {dataset}.parquet each")
+    parser.add_argument("--config", required=True, type=json_argument, help="JSON, see above")
+    parser.add_argument("--seed", required=True, type=int, help="seed of the bootstrap")
+    parser.add_argument("--output", required=True, type=Path, help="detection.json to write")
+    parser.add_argument("--table", required=True, type=Path, help="the same as a table (CSV)")
+    args = parser.parse_args(argv)
+    log = start_log("pyarrow", "numpy", seed=args.seed)
+    files = {name: Path(path) for name, _, path in (text.partition("=") for text in args.scores)}
+    inputs = {path.stem: path for path in args.inputs}
+    config = args.config
+    groups: dict[str, dict[str, Process]] = {"background": {}, "signals": {}}
+    for group, processes in groups.items():
+        for dataset in config[group]:
+            if dataset not in inputs:
+                raise UserError(f"no inputs of {dataset} are given", f"give {dataset}.parquet to --inputs")
+            process = read_process(dataset, inputs[dataset], files, config["menu"])
+            if process is None:
+                log.warning("%s has no test event and is left out", dataset)
+            else:
+                processes[dataset] = process
+    for group, processes in groups.items():
+        if not processes:
+            raise UserError(f"no test event of any of the {group}: {', '.join(config[group])}", "generate more events")
+    result = evaluate(groups["background"], groups["signals"], config, args.seed)
+    for name, score in result["scores"].items():
+        for signal, figures in score["signals"].items():
+            log.info("%s, %s: AUC %.4f +- %.4f", name, signal, figures["auc"], figures["auc_std"] or 0.0)
+    left_out = [d for group in groups for d in config[group] if d not in groups[group]]
+    write_json(args.output, result | {"left_out": left_out})
+    write_text(args.table, as_csv(result["scores"]))
+
+
+if __name__ == "__main__":
+    run_main(main)
