@@ -79,7 +79,7 @@ class Tree:
 
     def depth(self) -> int:
         """Return the largest number of splits on a path."""
-        depth = np.zeros(len(self.feature), np.int64)
+        depth: NDArray[np.int64] = np.zeros(len(self.feature), np.int64)
         for node in np.flatnonzero(self.feature >= 0):  # children come after their parent
             depth[self.left[node]] = depth[self.right[node]] = depth[node] + 1
         return int(depth.max())
@@ -196,9 +196,7 @@ def fix_trees(
     leaf = smallest_grid(float(np.abs(leaves).max()), bits)
     # XGBoost compares float32: the words are taken back to what it would be given, so that its rounding is repeated
     physical = (inputs.words()[:, None] * inputs.step * scale + offset).astype(np.float32)
-    fixed = []
-    for tree in trees.trees:
-        fixed.append(_fix_tree(tree, physical, inputs, leaf))
+    fixed = [_fix_tree(tree, physical, inputs, leaf) for tree in trees.trees]
     init = round(trees.init / leaf.step)
     low = min(init, 0) + sum(min(int(tree.leaves().min()), 0) for tree in fixed)
     high = max(init, 0) + sum(max(int(tree.leaves().max()), 0) for tree in fixed)
@@ -253,7 +251,7 @@ def _fix_tree(tree: Mapping[str, NDArray[Any]], physical: NDArray[np.float32], i
 
 def evaluate(trees: FixedTrees, words: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the sum of the trees for each row of input words, in steps of the output: the reference of all gates."""
-    total = np.full(len(words), trees.init, np.int64)
+    total: NDArray[np.int64] = np.full(len(words), trees.init, np.int64)
     for tree in trees.trees:
         total += tree.value[find_leaves(tree, words)]
     return total
@@ -261,7 +259,7 @@ def evaluate(trees: FixedTrees, words: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def find_leaves(tree: Tree, words: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the node in which each row of words ends."""
-    node = np.zeros(len(words), np.int64)
+    node: NDArray[np.int64] = np.zeros(len(words), np.int64)
     row = np.arange(len(words))
     for _ in range(tree.depth()):
         feature = tree.feature[node]
@@ -341,9 +339,6 @@ def _check_tree(tree: Tree, inputs: int, grid: Grid) -> None:
     children = sorted(itertools.chain(tree.left[split], tree.right[split]))
     if children != list(range(1, size)) or not np.all((tree.left > node) & (tree.right > node) | ~split):
         raise ValueError("a tree whose nodes do not hang together")
-    if (
-        tree.feature.max() >= inputs
-        or np.any(tree.threshold[split] <= grid.least)
-        or tree.threshold.max() > grid.greatest
-    ):
+    bounds = tree.threshold[split]
+    if tree.feature.max() >= inputs or np.any((bounds <= grid.least) | (bounds > grid.greatest)):
         raise ValueError("a split on an input or at a threshold that is not there")
