@@ -2,7 +2,7 @@
 
 - A comparison of a word with a constant is a chain of tables of at most six inputs: the six lowest bits that matter,
   then five more bits and the answer so far. A subtraction would take a carry chain, with a LUT for each of its bits.
-- The comparisons on the path of a leaf, root first, are its code of `depth` bits. A split chooses between the codes of its
+- The comparisons on the path of a leaf, root first, are its code. A split chooses between the codes of its
   two subtrees, and a table takes the code to the value: fewer LUTs than multiplexers of the values.
 - Equal comparisons of different trees are one.
 
