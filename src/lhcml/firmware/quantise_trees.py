@@ -1,7 +1,7 @@
 """Put the trees of a trained tagger on integers, after training: inputs and leaves of the bits that the point names.
 
-Decisions stay those of the float model on encoded inputs, leaves are rounded to nearest, and the sum has as many bits as it
-may need. The score is the margin, the log odds of signal; a sigmoid would change no order.
+Decisions stay those of the float model on encoded inputs, leaves are rounded to nearest, and the sum has as many bits as
+it may need. The score is the margin, the log odds of signal; a sigmoid would change no order.
 
 By hand:
   python -m lhcml.firmware.quantise_trees --model model.json --meta model.meta.json --inputs top=top.parquet \
@@ -242,7 +242,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         },
     )
     write_stimuli(args.output / "stimuli.npz", inputs, predict(trees, inputs), events)
-    identity = {name: kept.identity[:, column] for column, name in enumerate(JET_IDENTITY[: kept.identity.shape[1]])}
+    columns = np.ascontiguousarray(kept.identity.T)
+    identity = dict(zip(JET_IDENTITY, columns, strict=False))
     write_parquet(
         args.output / "scores.parquet",
         {
