@@ -3,11 +3,14 @@
 An event is taken if its score is at least the threshold, and events of equal score are taken or left together, as a
 trigger does it: a quantised score has few values, so a false positive rate (FPR) asked for is not exceeded, and the one
 reached is given beside it. Weights are not negative; a sum of weights stands for as many events as its effective number
-(sum w)^2 / sum w^2 (Kish). docs/firmware_detection.md has definitions and assumptions.
+(sum w)^2 / sum w^2 (Kish). A background of several processes is known no better than the process with the heaviest
+events: one of which no event is above a threshold counts there as 0 +- 1 event of its own weight. docs/
+firmware_detection.md has definitions and assumptions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TypeAlias
@@ -19,16 +22,6 @@ from lhcml.common.errors import UserError
 
 Floats: TypeAlias = NDArray[np.float64]
 
-# 1 pb in cm^2
-PB_IN_CM2 = 1e-36
-# LHC: slots for bunches a turn, turns a second (27 km at the speed of light), and the bunch pairs that collide in
-# ATLAS and CMS of a 25 ns filling scheme with 2760 of them
-BUNCH_SLOTS = 3564
-REVOLUTION_HZ = 11245.0
-COLLIDING_BUNCHES = 2760
-# one crossing every 25 ns, as if each slot had a bunch: what an FPR is often multiplied with
-NOMINAL_CROSSINGS_HZ = 40e6
-SECONDS_A_MONTH = 30 * 86400.0
 # 68.3 %, one standard deviation of a Gaussian
 ONE_SIGMA = 2 * NormalDist().cdf(1.0) - 1
 
@@ -43,14 +36,20 @@ class Sample:
         Higher is more anomalous (or more signal-like).
     weights : ndarray of float64, shape (events,)
         Not negative.
+    process : ndarray of int64, shape (events,)
+        Number of the process of each event.
+    names : tuple of str
+        Names of the processes; none is without events.
     """
 
     scores: Floats
     weights: Floats
+    process: NDArray[np.int64]
+    names: tuple[str, ...]
 
 
 def make_sample(scores: ArrayLike, weights: ArrayLike | None, what: str) -> Sample:
-    """Return checked scores and weights (1 if not given).
+    """Return checked scores and weights (1 if not given) of the events of one process.
 
     Raises
     ------
@@ -71,7 +70,17 @@ def make_sample(scores: ArrayLike, weights: ArrayLike | None, what: str) -> Samp
             f"weights of {what} are negative, NaN, infinite or all 0",
             "a threshold on negative weights is not defined: give weights that are not negative",
         )
-    return Sample(score, weight)
+    return Sample(score, weight, np.zeros(len(score), np.int64), (what,))
+
+
+def join_samples(samples: Sequence[Sample]) -> Sample:
+    """Return the events of several processes as one sample."""
+    return Sample(
+        np.concatenate([sample.scores for sample in samples]),
+        np.concatenate([sample.weights for sample in samples]),
+        np.repeat(np.arange(len(samples)), [len(sample.scores) for sample in samples]),
+        tuple(", ".join(sample.names) for sample in samples),
+    )
 
 
 def effective_number(weights: Floats) -> float:
@@ -118,25 +127,73 @@ def roc_curve(signal: Sample, background: Sample) -> Roc:
     return Roc(np.concatenate([[np.inf], scores[order][last]]), tpr, fpr)
 
 
+def counts_above(sample: Sample, thresholds: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the sum of weights of each process at or above each threshold, and its variance.
+
+    The variance is the sum of squared weights. A process with no event above counts with the mean square of its
+    weights, so that a process of large cross section and few events is not taken for one that never passes.
+
+    Parameters
+    ----------
+    sample : Sample
+        Events.
+    thresholds : array_like, shape (n,)
+        Scores.
+
+    Returns
+    -------
+    sums, variances : ndarray of float64, shape (processes, n)
+    """
+    least = np.asarray(thresholds, np.float64)
+    sums, variances = [], []
+    for number in range(len(sample.names)):
+        chosen = sample.process == number
+        order = np.argsort(-sample.scores[chosen], kind="stable")
+        weights = sample.weights[chosen][order]
+        taken = np.searchsorted(-sample.scores[chosen][order], -least, side="right")
+        sums.append(np.concatenate([[0.0], np.cumsum(weights)])[taken])
+        squares = np.concatenate([[0.0], np.cumsum(weights**2)])[taken]
+        variances.append(np.where(taken > 0, squares, np.mean(weights**2)))
+    return np.stack(sums), np.stack(variances)
+
+
+def sums_above(sample: Sample, thresholds: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the sum of weights at or above each threshold and its statistical uncertainty, see `counts_above`."""
+    sums, variances = counts_above(sample, thresholds)
+    return sums.sum(axis=0), np.sqrt(variances.sum(axis=0))
+
+
+def effective_above(sample: Sample, thresholds: ArrayLike) -> Floats:
+    """Return the effective number of events at or above each threshold: (sum / its uncertainty)^2."""
+    sums, errors = sums_above(sample, thresholds)
+    return np.asarray((sums / errors) ** 2)
+
+
 def auc_spread(signal: Sample, background: Sample, replicas: int, seed: int) -> float | None:
     """Return the standard deviation of the AUC over bootstrap replicas; None with fewer than 2 replicas.
 
-    A replica draws, with replacement, as many signal and as many background events as there are.
+    A replica draws, with replacement, as many events of each process as there are; the shares of the processes stay, as
+    they follow from cross sections.
     """
     if replicas < 2:
         return None
     generator = np.random.default_rng(seed)
-    # the rank of each event among the distinct scores: sorted once, then a replica is three sums
+    # the rank of each event among the distinct scores: sorted once, then a replica is a few sums
     values, place = np.unique(np.concatenate([signal.scores, background.scores]), return_inverse=True)
-    samples = ((signal, place[: len(signal.scores)]), (background, place[len(signal.scores) :]))
+    places = place[: len(signal.scores)], place[len(signal.scores) :]
     areas = np.empty(replicas)
     for replica in range(replicas):
         shares = []
-        for sample, where in samples:
-            size = len(where)
-            drawn = np.bincount(generator.integers(size, size=size), minlength=size)
-            weights = np.bincount(where, drawn * sample.weights, minlength=len(values))
-            shares.append(weights / max(weights.sum(), np.finfo(float).tiny))
+        for sample, where in zip((signal, background), places, strict=True):
+            share = np.zeros(len(values))
+            for number in range(len(sample.names)):
+                rows = np.flatnonzero(sample.process == number)
+                drawn = rows[generator.integers(len(rows), size=len(rows))]
+                weights = sample.weights[drawn]
+                # a replica of weights that are all 0 says nothing: the process is left out of it
+                scale = sample.weights[rows].sum() / max(weights.sum(), np.finfo(float).tiny)
+                share += np.bincount(where[drawn], weights * scale, minlength=len(values))
+            shares.append(share / share.sum())
         below = np.cumsum(shares[1]) - 0.5 * shares[1]
         areas[replica] = shares[0] @ below
     return float(areas.std(ddof=1))
@@ -174,11 +231,11 @@ class WorkingPoint:
     events_above : int
         Background events of the sample that are taken.
     effective_above : float
-        Their effective number.
+        Their effective number, of `effective_above`.
     threshold_error : float or None
         Relative statistical uncertainty of the FPR at this threshold, 1/sqrt(effective_above).
     needed : dict
-        Effective background events that make this uncertainty 100, 30 and 10 %.
+        Background events of equal weight, in all, that make this uncertainty 100, 30 and 10 %.
     tpr, tpr_statistical, tpr_threshold : float or None
         Signal efficiency; its binomial uncertainty; how far it moves when the threshold moves by its own uncertainty.
     gain, gain_error : float or None
@@ -203,8 +260,25 @@ class WorkingPoint:
 
 
 def events_needed(fpr: float) -> dict[str, float]:
-    """Return how many effective background events fix a threshold at an FPR within 100, 30 and 10 %: 1/(FPR rel^2)."""
+    """Return how many background events of equal weight fix the FPR of a threshold to 100, 30, 10 %: 1/(FPR rel^2)."""
     return {str(per_cent): 1e4 / (fpr * per_cent**2) for per_cent in (100, 30, 10)}
+
+
+def why_unknown(background: Sample, threshold: float, fpr: float) -> str:
+    """Return why the background above a threshold is not known, and how many events it takes."""
+    _, variances = counts_above(background, [threshold])
+    worst = int(np.argmax(variances[:, 0]))
+    chosen = background.process == worst
+    share = float(background.weights[chosen].sum() / background.weights.sum())
+    needed = share * events_needed(fpr)["100"]
+    if chosen.sum() >= needed:
+        return (
+            f"no threshold gives so small a rate: too many events of {background.names[worst]} share the highest score"
+        )
+    return (
+        f"fewer than 1 effective background event above: {background.names[worst]} is {100 * share:.3g} % of the "
+        f"background in {chosen.sum()} events, at least {needed:.3g} are needed"
+    )
 
 
 def working_point(signal: Sample, background: Sample, roc: Roc, fpr: float) -> WorkingPoint:
@@ -224,21 +298,12 @@ def working_point(signal: Sample, background: Sample, roc: Roc, fpr: float) -> W
     """
     vertex = roc.vertex(fpr)
     threshold, reached, tpr = (float(column[vertex]) for column in (roc.threshold, roc.fpr, roc.tpr))
-    taken = background.scores >= threshold
-    effective = effective_number(background.weights[taken])
+    events = int(np.count_nonzero(background.scores >= threshold))
+    effective = float(effective_above(background, [threshold])[0])
     needed = events_needed(fpr)
-    # a threshold between the last signal and the first background event has none above it
-    if effective < 1 or reached <= 0:
-        total = effective_number(background.weights)
-        if total * fpr >= 1:
-            reason = (
-                "no threshold gives so small a rate: too many or too heavy background events share the highest scores"
-            )
-        else:
-            reason = f"{total:.3g} effective background events, {needed['100']:.3g} are needed"
-        return WorkingPoint(
-            fpr, reached, None, int(taken.sum()), effective, None, needed, None, None, None, None, None, reason
-        )
+    if effective < 1:
+        reason = why_unknown(background, threshold, fpr)
+        return WorkingPoint(fpr, reached, None, events, effective, None, needed, None, None, None, None, None, reason)
     relative = 1 / np.sqrt(effective)
     around = [float(roc.tpr[roc.vertex(fpr * factor)]) for factor in (1 - relative, 1 + relative)]
     statistical = binomial_error(tpr, effective_number(signal.weights))
@@ -247,59 +312,6 @@ def working_point(signal: Sample, background: Sample, roc: Roc, fpr: float) -> W
     # the background count above the threshold and the signal count fluctuate apart from each other
     gain_error = gain * float(np.hypot(statistical / tpr, relative)) if tpr > 0 else statistical / reached
     return WorkingPoint(
-        fpr, reached, threshold, int(taken.sum()), effective, float(relative), needed, tpr, statistical, moved, gain,
+        fpr, reached, threshold, events, effective, float(relative), needed, tpr, statistical, moved, gain,
         gain_error, None,
     )  # fmt: skip
-
-
-def crossing_rate(bunches: int = COLLIDING_BUNCHES) -> float:
-    """Return the rate of bunch crossings with collisions in Hz: 31.0 MHz for 2760 pairs of bunches.
-
-    Raises
-    ------
-    UserError
-        If there are fewer than one or more than the slots of the LHC.
-    """
-    if not 0 < bunches <= BUNCH_SLOTS:
-        raise UserError(f"{bunches} colliding bunches", f"the LHC has room for 1 to {BUNCH_SLOTS}")
-    return bunches * REVOLUTION_HZ
-
-
-def rate_of(cross_section: ArrayLike, luminosity: float) -> Floats:
-    """Return rates in Hz of cross sections in pb at an instantaneous luminosity in cm^-2 s^-1."""
-    return np.asarray(cross_section, np.float64) * PB_IN_CM2 * luminosity
-
-
-def rates_above(background: Sample, thresholds: Floats, luminosity: float) -> tuple[Floats, Floats]:
-    """Return the rate in Hz of background at each threshold and its statistical uncertainty.
-
-    Parameters
-    ----------
-    background : Sample
-        Weights in pb.
-    thresholds : ndarray, shape (n,)
-        Scores.
-    luminosity : float
-        In cm^-2 s^-1.
-    """
-    order = np.argsort(-background.scores, kind="stable")
-    sums = [np.concatenate([[0.0], np.cumsum(background.weights[order] ** power)]) for power in (1, 2)]
-    place = np.searchsorted(-background.scores[order], -thresholds, side="right")
-    return rate_of(sums[0][place], luminosity), rate_of(np.sqrt(sums[1][place]), luminosity)
-
-
-def events_a_month(cross_section: float, efficiency: float, luminosity: float, duty_cycle: float) -> float:
-    """Return the events of a process that are taken in 30 days.
-
-    Parameters
-    ----------
-    cross_section : float
-        After the selection of the inputs, in pb.
-    efficiency : float
-        Share of the selected events that the trigger takes.
-    luminosity : float
-        Mean over a fill, in cm^-2 s^-1.
-    duty_cycle : float
-        Share of the time with collisions.
-    """
-    return float(rate_of(cross_section, luminosity)) * efficiency * SECONDS_A_MONTH * duty_cycle

@@ -27,25 +27,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_json, write_text
 from lhcml.firmware.detection import (
-    NOMINAL_CROSSINGS_HZ,
+    Floats,
     Sample,
     auc_spread,
-    crossing_rate,
+    effective_above,
     effective_number,
-    events_a_month,
     make_sample,
-    rate_of,
-    rates_above,
     roc_curve,
+    sums_above,
     working_point,
 )
 from lhcml.firmware.menu import pure_contribution
 from lhcml.firmware.processes import TEST, Process, joined, read_process
+from lhcml.firmware.rates import NOMINAL_CROSSINGS_HZ, crossing_rate, events_a_month, rate_of
 
 # points of the curves that are kept for the figures, and bins of the distributions
 CURVE_POINTS, BINS = 200, 60
@@ -110,12 +110,19 @@ def evaluate_signal(
                 point["pure_rate_hz"] = float(rate_of(pure_pb, rates["luminosity"]))
             point["pure"] = pure_contribution(one.scores >= point["threshold"], signal.menu, one.weights)
         points.append(point)
-    curve = np.geomspace(min(0.1, 1 / effective_number(zero.weights)), 1, CURVE_POINTS)
+    vertices = curve_vertices(roc.fpr, effective_above(zero, roc.threshold))
     return {
         "events": len(one.scores), "effective_events": effective_number(one.weights), "auc": roc.auc(),
         "auc_std": auc_spread(one, zero, config["bootstrap"], seed), "points": points,
-        "roc": {"fpr": curve.tolist(), "tpr": [float(roc.tpr[roc.vertex(fpr)]) for fpr in curve]},
+        "roc": {"fpr": roc.fpr[vertices].tolist(), "tpr": roc.tpr[vertices].tolist()},
     }  # fmt: skip
+
+
+def curve_vertices(fpr: Floats, effective: Floats) -> NDArray[np.intp]:
+    """Return the vertices of a ROC curve to draw: evenly in log FPR, from one effective background event on."""
+    known = np.flatnonzero(effective >= 1)
+    grid = np.geomspace(fpr[known[0]], 1, CURVE_POINTS)
+    return np.unique(np.searchsorted(fpr, grid * (1 + 1e-9), side="right") - 1)
 
 
 def distributions(processes: Mapping[str, Process], name: str) -> dict[str, Any]:
@@ -135,7 +142,7 @@ def rate_curve(background: Sample, luminosity: float) -> dict[str, Any]:
     order = np.sort(background.scores)[::-1]
     place = np.unique(np.geomspace(1, len(order), CURVE_POINTS).astype(int)) - 1
     thresholds = np.unique(order[place])
-    rate, error = rates_above(background, thresholds, luminosity)
+    rate, error = (rate_of(sums, luminosity) for sums in sums_above(background, thresholds))
     return {"threshold": thresholds.tolist(), "rate_hz": rate.tolist(), "rate_error_hz": error.tolist()}
 
 
@@ -176,7 +183,7 @@ def evaluate(
                                    "nominal_crossings_hz": NOMINAL_CROSSINGS_HZ}  # fmt: skip
     result: dict[str, Any] = {
         "assumptions": assumptions, "background": describe(background), "signals": describe(signals),
-        "effective_background": effective_number(weights), "smallest_fpr": 1 / effective_number(weights),
+        "effective_background": effective_number(weights),
     }  # fmt: skip
     if rates:
         assumptions["crossings_hz"] = crossing_rate(rates["bunches"])

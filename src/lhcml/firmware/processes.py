@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lhcml.common.errors import UserError
 from lhcml.common.files import parquet_columns
 from lhcml.common.identity import EVENT_IDENTITY, JET_IDENTITY
-from lhcml.firmware.detection import Floats, Sample, make_sample
+from lhcml.firmware.detection import Floats, Sample, join_samples, make_sample
 from lhcml.firmware.input_table import InputTable, read_inputs
 from lhcml.firmware.menu import Bools, menu_decisions, takes_any
 
@@ -135,8 +135,4 @@ def read_process(dataset: str, path: Path, files: Mapping[str, Path], menu: Mapp
 
 def joined(processes: Mapping[str, Process], name: str) -> Sample:
     """Return the scores of a name of several processes as one sample."""
-    return make_sample(
-        np.concatenate([process.scores[name] for process in processes.values()]),
-        np.concatenate([process.weights for process in processes.values()]),
-        ", ".join(processes),
-    )
+    return join_samples([make_sample(process.scores[name], process.weights, key) for key, process in processes.items()])
