@@ -160,5 +160,5 @@ def run_tool(command: Sequence[str | Path], folder: Path, output: Path, progress
     if process.returncode:
         raise UserError(
             f"{name} failed with status {process.returncode}; its last lines:\n    " + "\n    ".join(last),
-            f"read {output} from its first error on",
+            f"see the errors above, and all of its output in {output.name} where that is kept",
         )
