@@ -128,8 +128,12 @@ def curve_vertices(fpr: Floats, effective: Floats) -> NDArray[np.intp]:
 def distributions(processes: Mapping[str, Process], name: str) -> dict[str, Any]:
     """Return histograms of a score, normalised to 1 for each process; the last bin holds what is above."""
     scores = np.concatenate([process.scores[name] for process in processes.values()])
-    low, high = float(scores.min()), float(np.quantile(scores, 0.999))
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    values = np.unique(scores)
+    # edges between the values of a quantised score, as many of them a bin: no bin is empty for want of a value in it
+    spacing = float(np.diff(values).min()) if len(values) > 1 else 1.0
+    width = spacing * np.ceil(max(np.quantile(scores, 0.999) - values[0], spacing) / (BINS * spacing))
+    bins = int(np.ceil((np.quantile(scores, 0.999) - values[0] + spacing / 2) / width))
+    edges = values[0] - spacing / 2 + width * np.arange(max(bins, 1) + 1)
     heights = {}
     for dataset, process in processes.items():
         counts, _ = np.histogram(np.minimum(process.scores[name], edges[-1]), edges, weights=process.weights)

@@ -2,8 +2,8 @@
 
 The two conventions answer different questions. A cross section times the luminosity is the rate of the simulated
 processes alone. A false positive rate times the rate of crossings treats every crossing as if it held one event of the
-simulated background, which after a lepton selection overstates the rate by orders of magnitude; it is how trigger papers
-quote budgets, as their background is what a crossing holds.
+simulated background. That is right for a background that is what crossings hold; for events that were selected first,
+by a lepton for example, it overstates the rate by orders of magnitude.
 """
 
 from __future__ import annotations
