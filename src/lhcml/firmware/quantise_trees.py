@@ -1,6 +1,6 @@
 """Put the trees of a trained tagger on integers, after training: inputs and leaves of the bits that the point names.
 
-Decisions stay those of the float model on encoded inputs, leaves are rounded to nearest, and the sum has as many bits as
+Decisions stay those of the float model on encoded inputs, leaves are rounded to nearest, and the sum has the bits
 it may need. The score is the margin, the log odds of signal; a sigmoid would change no order.
 
 By hand:
