@@ -5,7 +5,7 @@ hls4ml brings. One type is used for inputs, thresholds and sums: docs/firmware_t
 
 By hand:
   python -m lhcml.firmware.emulate_trees --model model.json --stimuli stimuli.npz --clock-mhz 400 \
-    --part xcvu9p-flga2104-2L-e --project hls/conifer_reuse1 --output hls/conifer_reuse1.json
+    --part xcvu9p-flga2104-2L-e --project hls/conifer_reuse1 --meta hls/conifer_reuse1.json
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clock-mhz", type=float, required=True, help="clock of the firmware")
     parser.add_argument("--part", required=True, help="device")
     parser.add_argument("--project", type=Path, required=True, help="folder to write")
-    parser.add_argument("--output", type=Path, required=True, help="result, JSON")
+    parser.add_argument("--meta", type=Path, required=True, help="outcome of the comparison, JSON")
     args = parser.parse_args(argv)
     log = start_log("conifer", "hls4ml", "numpy")
     stimuli = read_stimuli(args.stimuli)
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     log.info("conifer's C++ equals the integer trees on %d events, %.0f s", gate.events, seconds)
     write_json(
-        args.output,
+        args.meta,
         {"backend": "conifer", "reuse": 1, **gate.counts(), "compiled": True, "seconds": round(seconds, 1)},
     )
 

@@ -4,9 +4,9 @@ Decisions stay those of the float model on encoded inputs, leaves are rounded to
 it may need. The score is the margin, the log odds of signal; a sigmoid would change no order.
 
 By hand:
-  python -m lhcml.firmware.quantise_trees --model model.json --meta model.meta.json --inputs top=top.parquet \
-    qcd=qcd.parquet --config '{"signals": ["top"], "encoding": {"integer": 4}, "stimuli": 10000}' --point post10 \
-    --seed 1 --output post10
+  python -m lhcml.firmware.quantise_trees --signals top=top.parquet --background qcd=qcd.parquet --model model.json \
+    --meta model.meta.json --point post10 --config '{"encoding": {"integer": 4}, "stimuli": 10000}' --seed 1 \
+    --folder post10
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def named_path(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def read_rows(files: Mapping[str, Path], names: Sequence[str], signals: Sequence[str]) -> Rows:
+def read_rows(signals: Mapping[str, Path], background: Mapping[str, Path], names: Sequence[str]) -> Rows:
     """Read the inputs of all datasets, in the order of the model's features.
 
     Raises
@@ -90,6 +90,7 @@ def read_rows(files: Mapping[str, Path], names: Sequence[str], signals: Sequence
     UserError
         If a file lacks a feature, a value is not finite, or a class has no row.
     """
+    files = {**signals, **background}
     tables = {dataset: read_inputs(path) for dataset, path in files.items()}
     for dataset, table in tables.items():
         missing = [name for name in names if name not in table.names]
@@ -180,21 +181,22 @@ def area(rows: Rows, scores: NDArray[np.float64]) -> float:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read a tagger and inputs, write the integer trees, what describes them, stimuli and scores."""
     parser = make_parser(__doc__)
+    for name in ("--signals", "--background"):
+        parser.add_argument(name, nargs="+", type=named_path, required=True, help="dataset=inputs.parquet")
     parser.add_argument("--model", type=Path, required=True, help="model of the tagger, XGBoost JSON")
     parser.add_argument("--meta", type=Path, required=True, help="its description, JSON")
-    parser.add_argument("--inputs", nargs="+", type=named_path, required=True, help="dataset=inputs.parquet")
-    parser.add_argument("--config", type=json_argument, required=True, help="JSON: signals, encoding, stimuli")
+    parser.add_argument("--config", type=json_argument, required=True, help="JSON with `encoding` and `stimuli`")
     parser.add_argument("--point", required=True, help="post<bits>")
     parser.add_argument("--seed", type=int, required=True, help="seed of the stimuli")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the point")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the point")
     args = parser.parse_args(argv)
     log = start_log("xgboost", "numpy", seed=args.seed)
 
     config, bits = args.config, bits_of(args.point)
     names = read_json(args.meta)["inputs"]
     original = read_xgboost(args.model, names)
-    rows = read_rows(dict(args.inputs), names, config["signals"])
+    rows = read_rows(dict(args.signals), dict(args.background), names)
     grid = Grid(bits, config["encoding"]["integer"])
     encoding = fit_encoding(rows, names, grid)
     offset, scale = np.asarray(encoding.offset), np.asarray(encoding.scale)
@@ -220,10 +222,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     test = words[kept.split == "test"]
     inputs, events = draw_inputs(test, encoding, config["stimuli"], args.seed)
     leaves = np.concatenate([tree.leaves() for tree in trees.trees])
-    write_json(args.output / "model.json", to_document(trees))
-    write_json(args.output / "encoding.json", encoding.to_json())
+    write_json(args.folder / "model.json", to_document(trees))
+    write_json(args.folder / "encoding.json", encoding.to_json())
     write_json(
-        args.output / "quantised.json",
+        args.folder / "quantised.json",
         {
             "family": "bdt",
             "point": args.point,
@@ -241,11 +243,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             "rounding": {"largest": largest, "bound": bound},
         },
     )
-    write_stimuli(args.output / "stimuli.npz", inputs, predict(trees, inputs), events)
+    write_stimuli(args.folder / "stimuli.npz", inputs, predict(trees, inputs), events)
     columns = np.ascontiguousarray(kept.identity.T)
     identity = dict(zip(JET_IDENTITY, columns, strict=False))
     write_parquet(
-        args.output / "scores.parquet",
+        args.folder / "scores.parquet",
         {
             "dataset": kept.dataset.tolist(),
             **identity,
