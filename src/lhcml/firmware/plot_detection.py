@@ -71,10 +71,12 @@ def draw_roc(detection: Detection, published: Mapping[str, Any], right: str) -> 
         left = min(*asked, *starts) / 2
         grid = np.geomspace(left, 1, 50)
         axis.plot(grid, grid, color="0.5", linewidth=1, linestyle=(0, (1, 3)), label="chance")
-        axis.axvspan(left, max(starts), color="0.9", zorder=0, label="fewer than 1 effective background event")
+        axis.axvspan(left, max(starts), color="0.9", zorder=0, label="shaded: fewer than 1 effective background event")
         low = min(*lowest, 1e-3) / 2
-        # the upper third is for the legend
+        # the upper third is for the legend; there is no efficiency above 1
         axis.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(low, 1.5 / low**0.5))
+        axis.set_yticks([10.0**power for power in range(math.ceil(math.log10(low)), 1)])
+        axis.tick_params(axis="y", which="minor", left=False, right=False)
         axis.set(xlabel="False positive rate", ylabel=f"Signal efficiency, {signal}")
         axis.legend(loc="upper left", fontsize=9)
         add_label(axis, right)
