@@ -96,6 +96,11 @@ class Encoding:
         outside = np.mean(clipped != words, axis=0) if len(raw) else np.zeros(len(self.names))
         return clipped, {name: float(share) for name, share in zip(self.names, outside, strict=True)}
 
+    def round(self, shifted: ArrayLike) -> Array:
+        """Return values that are shifted and scaled already on the grid: rounded and saturated."""
+        words: Array = np.floor(np.asarray(shifted) / self.step + 0.5) * self.step
+        return np.clip(words, self.low, self.high)
+
     def to_json(self) -> dict[str, Any]:
         """Return what `encoding.json` holds."""
         return asdict(self)
