@@ -233,3 +233,12 @@ def test_impossible_filling_schemes(bunches):
     """The LHC has 3564 slots."""
     with pytest.raises(UserError, match="1 to 3564"):
         crossing_rate(bunches)
+
+
+@given(st.floats(1e-9, 1e9))
+def test_one_event_is_one_event(weight):
+    """Whatever its weight rounds to when squared: an FPR of 1 is known to 100 %."""
+    one, zero, roc = samples([2.0, 0.0], [1.0], None, [weight])
+    point = working_point(one, zero, roc, 1.0)
+    assert (point.tpr, point.events_above) == (1.0, 1)
+    assert point.threshold_error == pytest.approx(1)

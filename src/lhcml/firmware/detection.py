@@ -301,7 +301,8 @@ def working_point(signal: Sample, background: Sample, roc: Roc, fpr: float) -> W
     events = int(np.count_nonzero(background.scores >= threshold))
     effective = float(effective_above(background, [threshold])[0])
     needed = events_needed(fpr)
-    if effective < 1:
+    # one event of any weight is one event, whatever its square rounds to
+    if effective < 1 - 1e-9:
         reason = why_unknown(background, threshold, fpr)
         return WorkingPoint(fpr, reached, None, events, effective, None, needed, None, None, None, None, None, reason)
     relative = 1 / np.sqrt(effective)

@@ -120,7 +120,7 @@ def evaluate_signal(
 
 def curve_vertices(fpr: Floats, effective: Floats) -> NDArray[np.intp]:
     """Return the vertices of a ROC curve to draw: evenly in log FPR, from one effective background event on."""
-    known = np.flatnonzero(effective >= 1)
+    known = np.flatnonzero(effective >= 1 - 1e-9)
     grid = np.geomspace(fpr[known[0]], 1, CURVE_POINTS)
     return np.unique(np.searchsorted(fpr, grid * (1 + 1e-9), side="right") - 1)
 
