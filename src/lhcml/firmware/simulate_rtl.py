@@ -27,7 +27,7 @@ from lhcml.firmware.buses import Bus
 from lhcml.firmware.gates import Comparison, compare_outputs
 from lhcml.firmware.stimuli import Stimuli, read_stimuli
 from lhcml.firmware.testbench import testbench
-from lhcml.firmware.tools import find_compiler, find_verilator, run_tool, tool_version
+from lhcml.firmware.tools import copy_sources, find_compiler, find_verilator, run_tool, tool_version
 
 # clocks after the last event: the longest latency that can be found
 LONGEST_LATENCY = 256
@@ -42,20 +42,6 @@ class Waveform:
     run_seconds: float
 
 
-def sources_of(project: Path) -> list[Path]:
-    """Return the Verilog files of a project.
-
-    Raises
-    ------
-    UserError
-        If there are none.
-    """
-    found = sorted([*project.glob("src/*.v"), *project.glob("src/static/*.v")])
-    if not found:
-        raise UserError(f"no Verilog in {project}/src", "run `write_rtl` again")
-    return [path.resolve() for path in found]
-
-
 def make_settings() -> list[str]:
     """Return variables for the makefile that Verilator writes.
 
@@ -65,7 +51,7 @@ def make_settings() -> list[str]:
     compiler = find_compiler()
     return [
         f"CXX={compiler}", f"LINK={compiler}", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=",
-        "CFG_LDLIBS_THREADS=-pthread", "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1",
+        "CFG_LDLIBS_THREADS=-pthread", "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0",
     ]  # fmt: skip
 
 
@@ -93,6 +79,7 @@ def simulate(project: Path, top: str, inputs: Bus, outputs: Bus, values: NDArray
     verilator = find_verilator()
     with tempfile.TemporaryDirectory(prefix="lhcml-") as name:
         folder = Path(name)
+        copy_sources(project, folder)
         (folder / "testbench.cpp").write_text(testbench(top, inputs, outputs), encoding="utf-8")
         inputs.pack(values).tofile(folder / "inputs.bin")
         begin = time.monotonic()
@@ -100,7 +87,7 @@ def simulate(project: Path, top: str, inputs: Bus, outputs: Bus, values: NDArray
             [
                 verilator, "--cc", "--exe", "--top-module", top, "--Mdir", "build", "-o", "simulation",
                 # style of generated code, e.g. bits that nothing reads, is no error
-                "-Wno-fatal", "testbench.cpp", *sources_of(project),
+                "-Wno-fatal", "testbench.cpp", *sorted(path.relative_to(folder) for path in folder.glob("src/**/*.v")),
             ],
             folder, folder / "verilator.log",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The programs that the stage calls: C++ compiler, Verilator, Yosys, nextpnr. Found, or an error with a fix."""
+"""The programs that the stage calls, and what they are run on: C++ compiler, Verilator, Yosys, nextpnr."""
 
 from __future__ import annotations
 
@@ -117,6 +117,21 @@ def tool_version(program: str) -> str:
             return re.sub(r", .*\)", ")", line.strip())
     name = Path(program).name
     return f"{name} {package_version(name)}"
+
+
+def copy_sources(project: Path, folder: Path) -> None:
+    """Copy the Verilog of a project into a folder, as `src`.
+
+    Programs see relative names only: some run in a sandbox, and logs tell no paths.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if not list(project.glob("src/*.v")):
+        raise UserError(f"no Verilog in {project}/src", "run `write_rtl` again")
+    shutil.copytree(project / "src", folder / "src")
 
 
 def run_tool(command: Sequence[str | Path], folder: Path, output: Path, progress: str | None = None) -> None:

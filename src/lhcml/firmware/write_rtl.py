@@ -29,7 +29,7 @@ from lhcml.firmware.stimuli import Stimuli, read_stimuli
 NAME = "model"
 # share of the clock period that is left for jitter and skew; the constraints that are written have the same
 UNCERTAINTY = 0.1
-# alkaid's own testbench, which takes certain builds of Verilator only, and copies of the logic that hold the time of day
+# alkaid's testbench, which takes certain builds of Verilator only, and copies of the logic that hold the time of day
 NOT_KEPT = ("sim", "model")
 
 
