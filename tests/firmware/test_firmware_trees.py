@@ -21,7 +21,6 @@ from lhcml.firmware.trees import (
     FloatTrees,
     Grid,
     Tree,
-    common_grid,
     evaluate,
     find_leaves,
     fix_trees,
@@ -30,6 +29,7 @@ from lhcml.firmware.trees import (
     read_xgboost,
     smallest_grid,
     to_document,
+    with_one,
 )
 
 
@@ -155,16 +155,22 @@ def test_decisions_are_those_of_the_float_trees(original: FloatTrees, seed: int)
 
 @settings(max_examples=60, deadline=None)
 @given(float_trees(), st.integers(0, 99))
-def test_no_partial_sum_in_any_order_overflows_and_conifers_type_holds_all(original: FloatTrees, seed: int) -> None:
+def test_no_partial_sum_in_any_order_overflows(original: FloatTrees, seed: int) -> None:
     fixed, words, _ = on_grid(original, seed)
     terms = np.stack([np.full(40, fixed.init), *(t.value[find_leaves(t, words)] for t in fixed.trees)])
     order = np.random.default_rng(seed).permutation(len(terms))
     sums = np.cumsum(terms[order], axis=0)
     assert sums.min() >= fixed.outputs.least
     assert sums.max() <= fixed.outputs.greatest
-    grid = common_grid(fixed)
-    held = [1.0, *(words.ravel() * fixed.inputs.step), *(sums.ravel() * fixed.outputs.step)]
-    assert len(grid.to_words(np.array(held))) == len(held)  # raises if any is not on the grid
+
+
+@pytest.mark.parametrize(
+    ("grid", "wider"),
+    [(Grid(10, 4), Grid(10, 4)), (Grid(10, 1), Grid(11, 2)), (Grid(6, -1), Grid(9, 2)), (Grid(4, 6), Grid(6, 6))],
+)
+def test_types_of_conifer_hold_the_number_one(grid: Grid, wider: Grid) -> None:
+    assert with_one(grid) == wider
+    assert wider.to_words(np.array([1.0, grid.least * grid.step, grid.greatest * grid.step])).shape == (3,)
 
 
 def test_output_is_no_wider_than_its_worst_case() -> None:

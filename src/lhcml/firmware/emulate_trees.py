@@ -1,7 +1,7 @@
 """Write trees as a conifer project for vendor tools, compile its C++, run it on all stimuli and compare every bit.
 
 What is compiled is the project's top function, as the vendor's tool sees it, with the arbitrary-precision types that
-hls4ml brings. One type is used for inputs, thresholds and sums: docs/firmware_trees.md says why.
+hls4ml brings. Conifer cuts what is not on the grid of its type: it is given words only (docs/firmware_trees.md).
 
 By hand:
   python -m lhcml.firmware.emulate_trees --model model.json --stimuli stimuli.npz --clock-mhz 400 \
@@ -29,7 +29,7 @@ from lhcml.common.files import read_json, write_json, write_text
 from lhcml.firmware.gates import compare_outputs
 from lhcml.firmware.stimuli import read_stimuli
 from lhcml.firmware.tools import find_compiler, run_tool
-from lhcml.firmware.trees import FixedTrees, Grid, Tree, common_grid, from_document
+from lhcml.firmware.trees import FixedTrees, Grid, Tree, from_document, with_one
 
 NAME = "model"
 # The only loop around the top function: doubles in, doubles out. The sources are included so that the constants of the
@@ -111,14 +111,17 @@ def write_project(trees: FixedTrees, folder: Path, clock_mhz: float, part: str) 
         raise UserError(f"clock of {clock_mhz} MHz", "set `clock_mhz` to the clock of the firmware, e.g. 240")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    grid = common_grid(trees)
+    inputs, outputs = (f"ap_fixed<{grid.bits},{grid.integer}>" for grid in map(with_one, (trees.inputs, trees.outputs)))
     settings = {
         "Backend": "xilinxhls",
         "ProjectName": NAME,
         "OutputDir": str(folder),
         "XilinxPart": part,
         "ClockPeriod": 1000 / clock_mhz,
-        "Precision": f"ap_fixed<{grid.bits},{grid.integer}>",
+        "InputPrecision": inputs,
+        "ThresholdPrecision": inputs,
+        "WeightPrecision": inputs,
+        "ScorePrecision": outputs,
         "Unroll": True,
     }
     with warnings.catch_warnings():
@@ -190,9 +193,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     log = start_log("conifer", "hls4ml", "numpy")
     stimuli = read_stimuli(args.stimuli)
     trees = from_document(read_json(args.model), str(args.model))
-    grid = common_grid(trees)
     write_project(trees, args.project, args.clock_mhz, args.part)
-    log.info("conifer project of %d trees in ap_fixed<%d,%d>", len(trees.trees), grid.bits, grid.integer)
+    log.info("conifer project of %d trees", len(trees.trees))
     begin = time.monotonic()
     margins = emulate(args.project, stimuli.inputs)
     seconds = time.monotonic() - begin

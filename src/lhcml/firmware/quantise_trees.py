@@ -32,7 +32,6 @@ from lhcml.firmware.trees import (
     FixedTrees,
     FloatTrees,
     Grid,
-    common_grid,
     fix_trees,
     predict,
     read_xgboost,
@@ -156,7 +155,6 @@ def describe(trees: FixedTrees, original: FloatTrees) -> dict[str, Any]:
     splits = [
         (int(f), int(t)) for tree in trees.trees for f, t in zip(tree.feature, tree.threshold, strict=True) if f >= 0
     ]
-    grid = common_grid(trees)
     return {
         "trees": len(trees.trees),
         "depth": max(tree.depth() for tree in trees.trees),
@@ -165,7 +163,6 @@ def describe(trees: FixedTrees, original: FloatTrees) -> dict[str, Any]:
         "comparisons": len(set(splits)),
         "leaves": sum(len(tree.leaves()) for tree in trees.trees),
         "output": {"bits": trees.outputs.bits, "integer": trees.outputs.integer},
-        "conifer": f"ap_fixed<{grid.bits},{grid.integer}>",
     }
 
 

@@ -273,14 +273,14 @@ def predict(trees: FixedTrees, values: NDArray[np.float64]) -> NDArray[np.float6
     return (evaluate(trees, trees.inputs.to_words(values)) * trees.outputs.step)[:, None]
 
 
-def common_grid(trees: FixedTrees) -> Grid:
-    """Return the one grid that holds every input, threshold and partial sum, and the number 1, exactly.
+def with_one(grid: Grid) -> Grid:
+    """Return the grid, or the next wider one that also holds the number 1.
 
-    Conifer multiplies each input by a weight of 1 and the sum by a norm of 1, all in the types of its configuration.
+    Conifer multiplies each input by a weight of 1 and the sum by a norm of 1, in the types of input and sum: where 1
+    does not fit, it wraps to -1 and the answer is silently another.
     """
-    fraction = max(grid.bits - grid.integer for grid in (trees.inputs, trees.outputs))
-    integer = max(trees.inputs.integer, trees.outputs.integer, 2)
-    return Grid(integer + max(fraction, 0), integer)
+    fraction, integer = max(grid.bits - grid.integer, 0), max(grid.integer, 2)
+    return Grid(fraction + integer, integer)
 
 
 def to_document(trees: FixedTrees) -> dict[str, Any]:
