@@ -122,13 +122,13 @@ def test_too_few_background_events_give_no_efficiency():
     point = working_point(one, zero, roc, 1e-5)
     assert (point.tpr, point.threshold, point.gain) == (None, None, None)
     assert point.needed["100"] == pytest.approx(1e5)
-    assert "background in 1000 events, at least 1e+05 are needed" in point.reason
+    assert "1000 events of background stands for a rate of 0.001; many more than 1e+05" in point.reason
 
 
 def test_saturated_scores_give_no_efficiency():
     """A quantised score at its ceiling for too many events: the reason is the score, not the sample."""
     one, zero, roc = samples([31.0] * 10, [31.0] * 50 + [0.0] * 950)
-    assert "share the highest score" in working_point(one, zero, roc, 0.01).reason
+    assert "50 background events share the highest score" in working_point(one, zero, roc, 0.01).reason
     assert working_point(one, zero, roc, 0.05).tpr == 1
 
 
@@ -140,7 +140,7 @@ def test_a_process_of_few_heavy_events_limits_the_threshold():
     assert point.events_above == 20
     # 0.02 above; variance 20 * 0.001^2 of the light ones and one event of 0.5 of the heavy ones
     assert point.effective_above == pytest.approx(0.02**2 / (20e-6 + 0.25))
-    assert "qcd is 50 % of the background in 2 events, at least 50 are needed" in point.reason
+    assert "2 events of qcd stands for a rate of 0.25; many more than 50 of them are needed" in point.reason
 
 
 def test_counts_above_by_hand():

@@ -15,6 +15,7 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.firmware import evaluate_detection, plot_detection
 from lhcml.firmware.collect_objects import input_names
+from lhcml.firmware.evaluate_detection import score_edges
 from lhcml.firmware.input_table import write_inputs
 from lhcml.firmware.processes import match_rows
 
@@ -133,7 +134,7 @@ def test_table_has_a_row_a_point(model):
     assert rows[0]["score"] == "float"
     assert float(rows[0]["tpr"]) > 0
     assert rows[2]["tpr"] == rows[2]["pure"] == ""
-    assert "are needed" in rows[2]["reason"]
+    assert "of them are needed" in rows[2]["reason"]
 
 
 def test_jets_need_neither_menu_nor_rates(model):
@@ -223,3 +224,25 @@ def test_pure_contribution_without_a_threshold(model):
     figure = plot_detection.draw_pure(found, "")
     assert "too few background events" in figure.axes[0].texts[0].get_text()
     plt.close(figure)
+
+
+def test_bins_of_a_quantised_score():
+    """Multiples of 1/8 with a long tail: each bin holds at least one of the values, none falls between two edges."""
+    values = np.arange(1, 801) / 8
+    scores = np.repeat(values, np.maximum(1, (2000 / np.arange(1, 801) ** 2).astype(int)))
+    edges, scale = score_edges(scores)
+    assert scale == "log"
+    assert edges[0] > 0
+    inside = values[(values > edges[0]) & (values < edges[-1])]
+    assert np.all(np.histogram(inside, edges)[0] >= 1)
+    # on an edge, a value would fall to one side by rounding
+    assert np.abs(inside[:, None] - edges).min() == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize("scores", [np.zeros(5), np.array([3.0]), np.linspace(-1, 1, 1000), np.array([0.0, 0.0, 1.0])])
+def test_bins_of_few_or_even_scores(scores):
+    """One value, a line, two values: increasing edges around them."""
+    edges, scale = score_edges(scores)
+    assert scale == "linear"
+    assert np.all(np.diff(edges) > 0)
+    assert np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0].sum() == len(scores)

@@ -265,19 +265,18 @@ def events_needed(fpr: float) -> dict[str, float]:
 
 
 def why_unknown(background: Sample, threshold: float, fpr: float) -> str:
-    """Return why the background above a threshold is not known, and how many events it takes."""
+    """Return why the background above a threshold is not known well enough to set it."""
+    if not np.any(background.scores >= threshold):
+        tied = int(np.count_nonzero(background.scores == background.scores.max()))
+        if tied > 1:
+            return f"no threshold gives so small a rate: {tied} background events share the highest score"
     _, variances = counts_above(background, [threshold])
     worst = int(np.argmax(variances[:, 0]))
-    chosen = background.process == worst
-    share = float(background.weights[chosen].sum() / background.weights.sum())
-    needed = share * events_needed(fpr)["100"]
-    if chosen.sum() >= needed:
-        return (
-            f"no threshold gives so small a rate: too many events of {background.names[worst]} share the highest score"
-        )
+    events = int(np.count_nonzero(background.process == worst))
+    share = float(background.weights[background.process == worst].sum() / background.weights.sum())
     return (
-        f"fewer than 1 effective background event above: {background.names[worst]} is {100 * share:.3g} % of the "
-        f"background in {chosen.sum()} events, at least {needed:.3g} are needed"
+        f"fewer than 1 effective background event above: one of the {events} events of {background.names[worst]} "
+        f"stands for a rate of {share / events:.2g}; many more than {share / fpr:.2g} of them are needed"
     )
 
 

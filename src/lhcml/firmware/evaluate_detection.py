@@ -48,7 +48,7 @@ from lhcml.firmware.processes import TEST, Process, joined, read_process
 from lhcml.firmware.rates import NOMINAL_CROSSINGS_HZ, crossing_rate, events_a_month, rate_of
 
 # points of the curves that are kept for the figures, and bins of the distributions
-CURVE_POINTS, BINS = 200, 60
+CURVE_POINTS, BINS = 200, 30
 TABLE_COLUMNS = (
     "score", "signal", "events", "auc", "auc_std", "fpr", "fpr_reached", "rate_hz", "rate_crossings_hz",
     "background_above", "threshold_error", "tpr", "tpr_statistical", "tpr_threshold", "gain", "gain_error",
@@ -125,20 +125,31 @@ def curve_vertices(fpr: Floats, effective: Floats) -> NDArray[np.intp]:
     return np.unique(np.searchsorted(fpr, grid * (1 + 1e-9), side="right") - 1)
 
 
-def distributions(processes: Mapping[str, Process], name: str) -> dict[str, Any]:
-    """Return histograms of a score, normalised to 1 for each process; the last bin holds what is above."""
-    scores = np.concatenate([process.scores[name] for process in processes.values()])
+def score_edges(scores: Floats) -> tuple[Floats, str]:
+    """Return edges of bins for scores and the scale of their axis: "log" for numbers from 0 on with a long tail.
+
+    Edges lie between the values of a quantised score, so that no bin is empty for want of a value in it.
+    """
     values = np.unique(scores)
-    # edges between the values of a quantised score, as many of them a bin: no bin is empty for want of a value in it
     spacing = float(np.diff(values).min()) if len(values) > 1 else 1.0
-    width = spacing * np.ceil(max(np.quantile(scores, 0.999) - values[0], spacing) / (BINS * spacing))
-    bins = int(np.ceil((np.quantile(scores, 0.999) - values[0] + spacing / 2) / width))
-    edges = values[0] - spacing / 2 + width * np.arange(max(bins, 1) + 1)
+    low, middle, high = (float(value) for value in np.quantile(scores, [0.01, 0.5, 0.999]))
+    # a sum of squares has most of its background near 0 and its signals decades above
+    scale = "log" if values[0] >= 0 and high > 20 * middle > 0 else "linear"
+    grid = np.geomspace(max(low, spacing), high, BINS + 1) if scale == "log" else np.linspace(low, high, BINS + 1)
+    steps = np.unique(np.round((grid - values[0]) / spacing))
+    edges = values[0] + spacing * (np.append(steps, steps[-1] + 1) - (0.5 if scale == "linear" else -0.5))
+    return edges, scale
+
+
+def distributions(processes: Mapping[str, Process], name: str) -> dict[str, Any]:
+    """Return histograms of a score, normalised to 1 for each process; the outer bins hold what is beyond."""
+    edges, scale = score_edges(np.concatenate([process.scores[name] for process in processes.values()]))
     heights = {}
     for dataset, process in processes.items():
-        counts, _ = np.histogram(np.minimum(process.scores[name], edges[-1]), edges, weights=process.weights)
+        within = np.clip(process.scores[name], edges[0], edges[-1])
+        counts, _ = np.histogram(within, edges, weights=process.weights)
         heights[dataset] = (counts / process.weights.sum()).tolist()
-    return {"edges": edges.tolist(), "shares": heights}
+    return {"edges": edges.tolist(), "scale": scale, "shares": heights}
 
 
 def rate_curve(background: Sample, luminosity: float) -> dict[str, Any]:

@@ -95,9 +95,9 @@ def draw_scores(detection: Detection, right: str) -> Any:
             least = min(least, float(heights[heights > 0].min()))
             axis.stairs(heights, edges, color=COLOURS[position % len(COLOURS)], label=process,
                         linestyle="-" if background else "--", linewidth=1.4)  # fmt: skip
-        axis.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(least / 2, 3))
+        axis.set(xscale=score["distributions"]["scale"], yscale="log", xlim=(edges[0], edges[-1]), ylim=(least / 2, 9))
         axis.set(xlabel=f"Score, {NAMES.get(name, name)}", ylabel="Share of the events of a process")
-        axis.legend(ncols=2, fontsize=9, title="solid: background; last bin: and above", title_fontsize=9)
+        axis.legend(ncols=2, fontsize=9, title="solid: background; outer bins: and beyond", title_fontsize=9)
         add_label(axis, right)
     return figure
 
@@ -121,14 +121,15 @@ def draw_rates(detection: Detection, right: str) -> Any:
             threshold, rate, color=COLOURS[0], label=f"simulated processes, {luminosity:.0e} cm$^{{-2}}$s$^{{-1}}$"
         )
         low = float(rate[rate > 0].min()) / 3
+        scale, left = score["distributions"]["scale"], score["distributions"]["edges"][0]
         axis.fill_between(threshold, np.maximum(rate - error, low), rate + error, color=COLOURS[0], alpha=0.25,
                           linewidth=0, label="statistical uncertainty")  # fmt: skip
         for position, point in enumerate(next(iter(score["signals"].values()))["points"]):
             if point["bandwidth_hz"] is not None and point["threshold"] is not None:
-                axis.plot([threshold[0], point["threshold"], point["threshold"]],
+                axis.plot([left, point["threshold"], point["threshold"]],
                           [point["bandwidth_hz"], point["bandwidth_hz"], low], color=COLOURS[2], linewidth=1,
                           linestyle=LINES[position % len(LINES)], label=f"{point['bandwidth_hz']:g} Hz")  # fmt: skip
-        axis.set(yscale="log", xlim=(threshold[0], threshold[-1]), ylim=(low, 3 * total))
+        axis.set(xscale=scale, yscale="log", xlim=(min(left, threshold[-1] / 2), threshold[-1]), ylim=(low, 9 * total))
         axis.set(xlabel=f"Threshold, {NAMES.get(name, name)}", ylabel="Background rate [Hz]")
         # both conventions are proportional to the false positive rate: one curve, two scales
         factor = crossings / total
@@ -173,7 +174,7 @@ def draw_pure(detection: Detection, right: str) -> Any:
         bandwidth = first[place]["bandwidth_hz"]
         title = f"FPR {first[place]['fpr']:g}" if bandwidth is None else f"{bandwidth:g} Hz of background"
         axis.set(ylabel="Signal taken beyond the menu [%]", ylim=(0, 1.35 * max(axis.get_ylim()[1], 1e-3)))
-        axis.set_xticks(range(len(signals)))
+        axis.set(xlim=(-0.5, len(signals) - 0.5), xticks=range(len(signals)))
         labels = [f"{signal}\n(menu {100 * detection['signals'][signal]['menu']:.0f} %)" for signal in signals]
         axis.set_xticklabels(labels, fontsize=10)
         axis.tick_params(axis="x", which="minor", bottom=False, top=False)
