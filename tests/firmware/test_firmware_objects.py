@@ -195,3 +195,16 @@ def test_other_parquet_files_are_refused(tmp_path):
     (tmp_path / "y.parquet").write_text("no")
     with pytest.raises(UserError, match="as Parquet"):
         read_inputs(tmp_path / "y.parquet")
+
+
+def test_order_in_the_skim_does_not_matter(tmp_path):
+    """Objects are ordered by pT here, whatever wrote the skim; selected jets are told by their index."""
+    rng = np.random.default_rng(4)
+    jets = [[(rng.uniform(5, 200), rng.normal(), rng.uniform(-3, 3)) for _ in range(6)] for _ in range(10)]
+    muons = [[(rng.uniform(2, 90), rng.normal(), rng.uniform(-3, 3)) for _ in range(3)] for _ in range(10)]
+    write_skim(tmp_path / "0.root", [[]] * 9 + [[(50, 0, 0)]], muons, jets, selected=[[0, 1, 2, 3]] * 10)
+    first = collect(tmp_path)
+    # reversed, the jets 0 to 3 are 5 to 2
+    flipped = [[event[::-1] for event in group] for group in (muons, jets)]
+    write_skim(tmp_path / "0.root", [[]] * 9 + [[(50, 0, 0)]], *flipped, selected=[[5, 4, 3, 2]] * 10)
+    np.testing.assert_array_equal(first.inputs, collect(tmp_path).inputs)
