@@ -242,3 +242,32 @@ def test_one_event_is_one_event(weight):
     point = working_point(one, zero, roc, 1.0)
     assert (point.tpr, point.events_above) == (1.0, 1)
     assert point.threshold_error == pytest.approx(1)
+
+
+def test_threshold_uncertainty_is_that_of_repeated_backgrounds():
+    """The spread of the TPR over 300 backgrounds of 2000 events, 40 of them above; the signal is large and the same."""
+    rng = np.random.default_rng(11)
+    signal = make_sample(rng.normal(2, 1, 20000), None, "signal")
+    points = []
+    for _ in range(300):
+        background = make_sample(rng.normal(0, 1, 2000), None, "background")
+        points.append(working_point(signal, background, roc_curve(signal, background), 0.02))
+    spread = np.std([point.tpr for point in points])
+    # 300 samples fix the spread to 4 %; a change by 1/sqrt(40) is not small, the efficiency not straight in it
+    assert np.mean([point.tpr_threshold for point in points]) == pytest.approx(spread, rel=0.15)
+
+
+def test_error_of_a_mixture_is_that_of_repeated_samples():
+    """Light and heavy events: the error of the sum above against its spread, mean number of heavy events above 3."""
+    rng = np.random.default_rng(12)
+    sums, errors = [], []
+    for _ in range(1500):
+        light, heavy = (rng.normal(0, 1, rng.poisson(size)) for size in (3000, 130))
+        background = join_samples(
+            [make_sample(light, np.full(len(light), 0.1), "w"), make_sample(heavy, np.full(len(heavy), 5.0), "qcd")]
+        )
+        found = sums_above(background, [2.0])
+        sums.append(found[0][0])
+        errors.append(found[1][0])
+    # in quadrature: 5 % of the samples have no heavy event above, and count one, which adds 2 % to a variance of 3
+    assert math.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(sums), rel=0.08)
