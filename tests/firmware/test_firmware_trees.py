@@ -206,6 +206,19 @@ def test_comparisons_of_all_widths_are_exact(bits: int) -> None:
     assert trace_trees(to_document(fixed)).predict(words * grid.step).tolist() == expected.tolist()
 
 
+def test_trees_too_deep_for_a_table_are_refused() -> None:
+    from lhcml.firmware.trace_trees import trace_trees
+
+    # each split of the chain cuts off one word: a leaf to the left, the next split to the right
+    nodes = []
+    for bound in range(13):
+        nodes += [(0, float(bound), 2 * bound + 1, 2 * bound + 2), (0, float(bound), -1, -1)]
+    deep = fix([float_tree([*nodes, (0, 99.0, -1, -1)])], Grid(8, 8), 10)
+    assert deep.trees[0].depth() == 13
+    with pytest.raises(UserError, match="tree of depth 13"):
+        trace_trees(to_document(deep))
+
+
 def train(
     folder: Path, values: NDArray[np.float32], labels: NDArray[np.int64], names: list[str], **options: Any
 ) -> Path:

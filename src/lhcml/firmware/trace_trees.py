@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lhcml.common.errors import UserError
 from lhcml.firmware.trees import FixedTrees, Tree, from_document
 
 # inputs of a LUT of the target
 LUT_INPUTS = 6
+# the table of a tree has 2^depth entries
+DEEPEST = 12
 
 
 class Comparisons:
@@ -125,11 +128,17 @@ def trace_trees(document: Any) -> Any:
     Raises
     ------
     UserError
-        If the document is not one of trees.
+        If the document is not one of trees, or a tree is too deep for a table of its leaves.
     """
     from alkaid.trace import FVArray, HWConfig, trace
 
     trees = from_document(document, "the model")
+    depth = max(tree.depth() for tree in trees.trees)
+    if depth > DEEPEST:
+        raise UserError(
+            f"a tree of depth {depth}, and its table of leaves would have 2^{depth} entries",
+            f"train the tagger with `max_depth` of {DEEPEST} or less; firmware takes many shallow trees",
+        )
     count, grid = len(trees.names), trees.inputs
     inputs = FVArray.from_kif(
         np.ones(count, int),
