@@ -12,7 +12,7 @@ score, and the fixed-point one must agree where no background is, without a look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,15 @@ from lhcml.firmware.calibration import assemble, refit_lanes, round_to
 from lhcml.firmware.encoding import Array, Encoding
 from lhcml.firmware.fixed_point import FixedNetwork, Lane, count_ebops
 from lhcml.firmware.networks import Plan
-from lhcml.firmware.training import batches, cosine_rate, start_torch
+from lhcml.firmware.training import cosine_rate, start_torch
 
 LN2 = float(np.log(2))
 # bits after the point stay in this range
 FRACTIONS = (-10.0, 12.0)
 # learning rate of numbers of bits: a training must be able to take all bits of a weight away in some hundred steps
 BITS_RATE = 0.03
+# batches an epoch has at least, some events several times: small samples need their steps too
+LEAST_BATCHES = 50
 # share of the training after which the budget is to be reached; then the weights settle
 SHRINKING = 0.6
 # the budget is aimed at from below
@@ -306,7 +308,8 @@ def fine_tune(
     )
     outputs, scores = tuner.teach(raw)
     size = min(settings["batch_size"], len(x))
-    steps = settings["epochs"] * max(round(len(x) / size), 1)
+    per_epoch = max(round(len(x) / size), LEAST_BATCHES)
+    steps = settings["epochs"] * per_epoch
     middle, spread = float(scores.abs().median()) + 1e-6, float((outputs**2).mean()) + 1e-6
     generator, random = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     share = settings["distillation"]
@@ -317,7 +320,7 @@ def fine_tune(
     history: list[dict[str, float]] = []
     for epoch in range(settings["epochs"]):
         total, count = 0.0, 0
-        for rows in batches(len(x), size, generator):
+        for rows in draw_rows(len(x), size, per_epoch, generator):
             rate = cosine_rate(step, steps, settings["learning_rate"])
             for group, largest in zip(
                 optimiser.param_groups, (1.0, BITS_RATE / settings["learning_rate"]), strict=False
@@ -358,6 +361,16 @@ def fine_tune(
             "raise `quantisation.epochs`, or choose a point with a larger budget",
         )
     return tuner.weights(), best, history
+
+
+def draw_rows(count: int, size: int, number: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield `number` batches of `size` of `count` rows, each row once before any comes again."""
+    rows = np.zeros(0, dtype=np.int64)
+    for _ in range(number):
+        if len(rows) < size:
+            rows = np.concatenate([rows, generator.permutation(count)])
+        yield rows[:size]
+        rows = rows[size:]
 
 
 def disagreement(
