@@ -74,7 +74,7 @@ def place(project: Path, top: str, clock_mhz: float, seed: int) -> dict[str, Any
     Parameters
     ----------
     project : path
-        Folder with `src/*.v` and `src/static/*.v`.
+        Folder with the Verilog in `src`.
     top : str
         Top module.
     clock_mhz : float
@@ -90,9 +90,9 @@ def place(project: Path, top: str, clock_mhz: float, seed: int) -> dict[str, Any
     yosys, nextpnr = find_yosys(), find_nextpnr()
     with tempfile.TemporaryDirectory(prefix="lhcml-") as name:
         folder = Path(name)
-        copy_sources(project, folder)
+        sources = " ".join(copy_sources(project, folder))
         (folder / "synthesis.ys").write_text(
-            "read_verilog -sv src/static/*.v src/*.v\n"
+            f"read_verilog -sv {sources}\n"
             f"synth_ecp5 -top {top} -noiopad -json netlist.json\n"
             "tee -q -o stat.json stat -json\n",
             encoding="utf-8",

@@ -61,7 +61,7 @@ def simulate(project: Path, top: str, inputs: Bus, outputs: Bus, values: NDArray
     Parameters
     ----------
     project : path
-        Folder with `src/*.v` and `src/static/*.v`.
+        Folder with the Verilog in `src`.
     top : str
         Module to simulate; it has a port `clk`, one input and one output.
     inputs, outputs : Bus
@@ -79,7 +79,7 @@ def simulate(project: Path, top: str, inputs: Bus, outputs: Bus, values: NDArray
     verilator = find_verilator()
     with tempfile.TemporaryDirectory(prefix="lhcml-") as name:
         folder = Path(name)
-        copy_sources(project, folder)
+        sources = copy_sources(project, folder)
         (folder / "testbench.cpp").write_text(testbench(top, inputs, outputs), encoding="utf-8")
         inputs.pack(values).tofile(folder / "inputs.bin")
         begin = time.monotonic()
@@ -87,7 +87,7 @@ def simulate(project: Path, top: str, inputs: Bus, outputs: Bus, values: NDArray
             [
                 verilator, "--cc", "--exe", "--top-module", top, "--Mdir", "build", "-o", "simulation",
                 # style of generated code, e.g. bits that nothing reads, is no error
-                "-Wno-fatal", "testbench.cpp", *sorted(path.relative_to(folder) for path in folder.glob("src/**/*.v")),
+                "-Wno-fatal", "testbench.cpp", *sources,
             ],
             folder, folder / "verilator.log",
         )  # fmt: skip
@@ -131,12 +131,14 @@ def find_latency(reference: NDArray[np.float64], waveform: NDArray[np.float64]) 
             "quantise less coarsely or prune less; a larger budget of bits",
         )
     events = len(reference)
-    found = {
-        edge + 1: compare_outputs(reference, waveform[edge : edge + events])
-        for edge in range(len(waveform) - events + 1)
-    }
-    latency = min(found, key=lambda cycles: (found[cycles].mismatches, cycles))
-    return latency, found[latency]
+
+    def disagreement(latency: int) -> tuple[int, float]:
+        difference = np.abs(waveform[latency - 1 : latency - 1 + events] - reference)
+        return int(np.count_nonzero(difference.any(axis=1))), float(difference.sum())
+
+    # the size of the difference decides where no latency fits, so that the message tells of the right one
+    best = min(range(1, len(waveform) - events + 2), key=disagreement)
+    return best, compare_outputs(reference, waveform[best - 1 : best - 1 + events])
 
 
 def check_simulation(comparison: Comparison, latency: int, stated: int) -> None:

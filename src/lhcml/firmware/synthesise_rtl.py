@@ -30,7 +30,7 @@ FAMILIES = (
 # steps of the synthesis, without their sub-steps
 STEPS = r"^\d+(\.\d+)?\. Executing"
 SCRIPT = """\
-read_verilog -sv src/static/*.v src/*.v
+read_verilog -sv {sources}
 synth_xilinx -family {family} -top {top} -flatten -noiopad -noclkbuf
 tee -q -o stat.json stat -json
 tee -q -o path.txt ltp -noff */t:FD* */t:SRL* %u %n
@@ -89,7 +89,7 @@ def synthesise(project: Path, top: str, family: str) -> dict[str, Any]:
     Parameters
     ----------
     project : path
-        Folder with `src/*.v` and `src/static/*.v`.
+        Folder with the Verilog in `src`.
     top : str
         Module to synthesise.
     family : str
@@ -109,8 +109,8 @@ def synthesise(project: Path, top: str, family: str) -> dict[str, Any]:
     yosys = find_yosys()
     with tempfile.TemporaryDirectory(prefix="lhcml-") as name:
         folder = Path(name)
-        copy_sources(project, folder)
-        (folder / "synthesis.ys").write_text(SCRIPT.format(family=family, top=top), encoding="utf-8")
+        script = SCRIPT.format(sources=" ".join(copy_sources(project, folder)), family=family, top=top)
+        (folder / "synthesis.ys").write_text(script, encoding="utf-8")
         run_tool([yosys, "-s", "synthesis.ys"], folder, folder / "yosys.log", STEPS)
         found = read_json(folder / "stat.json")["design"]["num_cells_by_type"]
         path = (folder / "path.txt").read_text(encoding="utf-8")

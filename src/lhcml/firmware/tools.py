@@ -119,8 +119,8 @@ def tool_version(program: str) -> str:
     return f"{name} {package_version(name)}"
 
 
-def copy_sources(project: Path, folder: Path) -> None:
-    """Copy the Verilog of a project into a folder, as `src`.
+def copy_sources(project: Path, folder: Path) -> list[str]:
+    """Copy the Verilog of a project into a folder, as `src`, and return the files' names there.
 
     Programs see relative names only: some run in a sandbox, and logs tell no paths.
 
@@ -132,6 +132,7 @@ def copy_sources(project: Path, folder: Path) -> None:
     if not list(project.glob("src/*.v")):
         raise UserError(f"no Verilog in {project}/src", "run `write_rtl` again")
     shutil.copytree(project / "src", folder / "src")
+    return sorted(path.relative_to(folder).as_posix() for path in folder.glob("src/**/*.v"))
 
 
 def run_tool(command: Sequence[str | Path], folder: Path, output: Path, progress: str | None = None) -> None:
@@ -158,6 +159,8 @@ def run_tool(command: Sequence[str | Path], folder: Path, output: Path, progress
     log = logging.getLogger("lhcml")
     log.info("in %s: %s", folder.name, shlex.join([name, *words[1:]]))
     last: deque[str] = deque(maxlen=LAST_LINES)
+    # the lines of an error may be followed by many others
+    errors: list[str] = []
     try:
         process = subprocess.Popen(
             words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -170,10 +173,13 @@ def run_tool(command: Sequence[str | Path], folder: Path, output: Path, progress
         for line in process.stdout:
             file.write(line)
             last.append(line.rstrip())
+            if re.search(r"\berror\b", line, re.IGNORECASE) and len(errors) < LAST_LINES:
+                errors.append(line.rstrip())
             if progress and re.search(progress, line):
                 log.info("%s: %s", name, line.strip())
     if process.returncode:
         raise UserError(
-            f"{name} failed with status {process.returncode}; its last lines:\n    " + "\n    ".join(last),
+            f"{name} failed with status {process.returncode}; its errors and last lines:\n    "
+            + "\n    ".join(dict.fromkeys([*errors, *last])),
             f"see the errors above, and all of its output in {output.name} where that is kept",
         )
