@@ -54,6 +54,8 @@ int main(int, char **arguments) {
   return std::fclose(out) != 0;
 }
 """
+# The constants of the trees are one function of 100,000 calls: higher levels, and these two passes, take minutes there
+OPTIONS = ("-O1", "-fno-tree-pta", "-fno-move-loop-invariants")
 # conifer's test bench calls the top function with an argument more than it has: synthesis without it
 BUILD_OPTIONS = "array set opt { reset 1 csim 0 synth 1 cosim 0 export 0 }\n"
 
@@ -166,11 +168,11 @@ def emulate(folder: Path, values: NDArray[np.float64]) -> NDArray[np.float64]:
     UserError
         If there is no compiler, the code does not compile, or the program fails.
     """
-    compiler, types = find_compiler(), find_types()
     with tempfile.TemporaryDirectory(prefix="lhcml-") as name:
         work = Path(name)
-        command: list[str | Path] = [compiler, "-O1", "-std=c++14", "-w", "-I", types, "-I", folder.resolve()]
-        # -O1: more makes the constants of the trees several times slower to compile, and the run is short
+        command: list[str | Path] = [
+            find_compiler(), *OPTIONS, "-std=c++14", "-w", "-I", find_types(), "-I", folder.resolve(),
+        ]  # fmt: skip
         run_tool([*command, folder.resolve() / "emulate.cpp", "-o", work / NAME], work, work / "compile.log")
         np.ascontiguousarray(values, np.float64).tofile(work / "inputs.bin")
         run_tool([work / NAME, work / "inputs.bin", work / "outputs.bin"], work, work / "run.log")
