@@ -133,6 +133,11 @@ def test_published_sizes():
     assert sum(a * b + b for a, b in pairwise(sizes)) == 2187
 
 
+def test_scores_that_hardware_does_not_compute_are_refused():
+    with pytest.raises(UserError, match="mu2"):
+        plan_layers({"family": "vae", "hidden": [4], "latent": 2, "score": "rz"}, 3)
+
+
 def test_trees_are_no_network():
     with pytest.raises(UserError, match="bdt"):
         plan_layers({"family": "bdt", "hidden": [4]}, 3)

@@ -60,15 +60,17 @@ def plan_layers(block: Mapping[str, Any], inputs: int) -> list[Plan]:
     Parameters
     ----------
     block : mapping
-        `family`, `hidden`, and `latent` for "vae" and "autoencoder".
+        `family`, `hidden`, `latent` for "vae" and "autoencoder", and `score` for "vae" ("mu2").
     inputs : int
         Number of inputs.
 
     Raises
     ------
     UserError
-        If the family is none of a network.
+        If the family is none of a network, or the score is one that hardware does not compute.
     """
+    if block.get("score", "mu2") != "mu2":
+        raise UserError(f"score {block['score']!r} is not computed in firmware", "choose mu2, the sum of mu^2")
     hidden = [Plan(f"hidden{n}", units, True) for n, units in enumerate(block["hidden"])]
     family = block["family"]
     if family == "vae":
