@@ -10,7 +10,7 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, write_json
 from lhcml.firmware import place_rtl, synthesise_rtl
 from lhcml.firmware.place_rtl import check_size, read_report
-from lhcml.firmware.synthesise_rtl import count_cells, find_family
+from lhcml.firmware.synthesise_rtl import count_cells, count_pass_through, find_family
 
 # 16 flip-flops hold the inputs, 8 the sum
 ADDER = """\
@@ -49,6 +49,7 @@ def test_an_adder_of_8_bits(project: Path, tmp_path: Path) -> None:
     assert result["lut"] == 8
     assert result["carry"] == 2
     assert (result["dsp"], result["bram"], result["srl"]) == (0, 0, 0)
+    assert result["pass_through"] == 0
     # LUT, carry, carry
     assert result["depth"] == 3
     assert sum(result["cells"].values()) == 24 + 8 + 2
@@ -80,6 +81,15 @@ def test_cells_are_counted_by_kind() -> None:
         "RAMB18E2": 3, "RAMB36E2": 1, "MUXF7": 7, "IBUF": 9, "LUT6_2": 11,
     }  # fmt: skip
     assert count_cells(cells) == {"lut": 12, "srl": 4, "ff": 11, "carry": 5, "dsp": 2, "bram": 2.5}
+
+
+def test_luts_that_lead_into_a_carry_chain_are_counted() -> None:
+    carry = {"type": "CARRY4", "connections": {"S": [7, 8, 9, "0"], "O": [1, 2, 3, 4]}}
+    other = {"type": "CARRY4", "connections": {"S": [7, "0", "0", "0"], "O": [11, 12, 13, 14]}}
+    lut = {"type": "LUT2", "connections": {"I0": [5], "I1": [6], "O": [7]}}
+    # of the bits 7, 8, 9 and 7 again, one is the LUT's own
+    assert count_pass_through([carry, other, lut]) == 3
+    assert count_pass_through([lut]) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ read_verilog -sv {sources}
 synth_xilinx -family {family} -top {top} -flatten -noiopad -noclkbuf
 tee -q -o stat.json stat -json
 tee -q -o path.txt ltp -noff */t:FD* */t:SRL* %u %n
+setattr -unset src */*
+select t:LUT* t:INV t:CARRY4
+write_json -selected netlist.json
 """
 
 
@@ -65,9 +68,9 @@ def count_cells(cells: Mapping[str, int]) -> dict[str, float]:
     Returns
     -------
     dict
-        `lut`: LUT1 to LUT6, with inverters, each a LUT of its own (two small ones may share a LUT6: an upper figure);
-        `srl`: LUTs used as shift registers; `ff`; `carry` in units of 4 bits (CARRY4); `dsp`; `bram` in units of
-        36 kbit.
+        `lut`: LUT1 to LUT6 and inverters, each a LUT of its own (two small ones may share a LUT6: an upper figure), but
+        not the LUTs that only lead a signal into a carry chain; `srl`: LUTs used as shift registers; `ff`; `carry` in
+        units of 4 bits (CARRY4); `dsp`; `bram` in units of 36 kbit.
     """
 
     def number(pattern: str) -> int:
@@ -81,6 +84,27 @@ def count_cells(cells: Mapping[str, int]) -> dict[str, float]:
         "dsp": number(r"DSP48E[12]?"),
         "bram": number(r"RAMB36E[12]") + 0.5 * number(r"RAMB18E[12]"),
     }
+
+
+def count_pass_through(cells: Iterable[Mapping[str, Any]]) -> int:
+    """Return the number of LUTs that do nothing but lead a signal into a carry chain.
+
+    The select input of each bit of a chain comes from the LUT of that bit and from nowhere else; Yosys shows none where
+    the signal is that of a register, or of a LUT that already stands at another bit.
+
+    Parameters
+    ----------
+    cells : iterable of mapping
+        LUTs, inverters and CARRY4 of the netlist, as Yosys writes them to JSON. Bits of signals are integers.
+    """
+    selects, outputs = [], set()
+    for cell in cells:
+        if cell["type"] == "CARRY4":
+            # a constant needs no signal
+            selects += [bit for bit in cell["connections"]["S"] if isinstance(bit, int)]
+        else:
+            outputs.update(cell["connections"]["O"])
+    return len(selects) - len(outputs & set(selects))
 
 
 def synthesise(project: Path, top: str, family: str) -> dict[str, Any]:
@@ -98,8 +122,9 @@ def synthesise(project: Path, top: str, family: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        `lut`, `srl`, `ff`, `carry`, `dsp`, `bram` (see `count_cells`), `depth`, the largest number of cells on a path
-        between registers, a carry chain of 4 bits being one cell, and `cells`.
+        `lut` with those of `count_pass_through`, `srl`, `ff`, `carry`, `dsp`, `bram` (see `count_cells`),
+        `pass_through`, `depth`, the largest number of cells on a path between registers, a carry chain of 4 bits being
+        one cell, and `cells`, the netlist's.
 
     Raises
     ------
@@ -113,12 +138,16 @@ def synthesise(project: Path, top: str, family: str) -> dict[str, Any]:
         (folder / "synthesis.ys").write_text(script, encoding="utf-8")
         run_tool([yosys, "-s", "synthesis.ys"], folder, folder / "yosys.log", STEPS)
         found = read_json(folder / "stat.json")["design"]["num_cells_by_type"]
+        netlist = read_json(folder / "netlist.json")["modules"]
         path = (folder / "path.txt").read_text(encoding="utf-8")
     # names of the source that Yosys keeps as cells of no size
     cells = {cell: int(count) for cell, count in found.items() if not cell.startswith("$scope")}
+    pass_through = count_pass_through(netlist[top]["cells"].values()) if top in netlist else 0
+    counts = count_cells(cells)
+    counts["lut"] += pass_through
     longest = re.search(r"Longest topological path in .*\(length=(\d+)\)", path)
     # no path is found where registers are chained without logic
-    return {**count_cells(cells), "depth": int(longest[1]) if longest else 0, "cells": cells}
+    return {**counts, "pass_through": pass_through, "depth": int(longest[1]) if longest else 0, "cells": cells}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
