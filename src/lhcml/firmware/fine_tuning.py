@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lhcml.common.cli import Progress
 from lhcml.common.errors import UserError
 from lhcml.firmware.calibration import assemble, refit_lanes, round_to
 from lhcml.firmware.encoding import Array, Encoding
@@ -318,6 +319,7 @@ def fine_tune(
     best: FixedNetwork | None = None
     lowest = np.inf
     history: list[dict[str, float]] = []
+    progress_lines = Progress(settings["epochs"], "epochs")
     for epoch in range(settings["epochs"]):
         total, count = 0.0, 0
         for rows in draw_rows(len(x), size, per_epoch, generator):
@@ -355,6 +357,7 @@ def fine_tune(
             if entry["figure"] < lowest and (budget is None or entry["ebops"] <= budget):
                 best, lowest = network, entry["figure"]
         history.append(entry)
+        progress_lines.add(1)
     if start is not None and best is None:
         raise UserError(
             f"no epoch keeps to {budget:g} effective bit operations: the last has {history[-1]['ebops']:.0f}",
@@ -365,7 +368,7 @@ def fine_tune(
 
 def draw_rows(count: int, size: int, number: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield `number` batches of `size` of `count` rows, each row once before any comes again."""
-    rows = np.zeros(0, dtype=np.int64)
+    rows: np.ndarray = np.zeros(0, dtype=np.int64)
     for _ in range(number):
         if len(rows) < size:
             rows = np.concatenate([rows, generator.permutation(count)])

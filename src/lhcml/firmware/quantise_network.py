@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--float-model", type=Path, required=True, help="float.keras")
     parser.add_argument("--float-description", type=Path, required=True, help="float.json, for the encoding")
     parser.add_argument("--config", type=json_argument, required=True, help="JSON, the block of the model")
-    parser.add_argument("--point", type=read_point, required=True, help="e.g. post8, aware6, ebops2000_pruned50")
+    parser.add_argument("--point", required=True, help="e.g. post8, aware6, ebops2000_pruned50")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", type=Path, required=True, help="quantised model to write (.keras)")
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--scores", type=Path, required=True, help="scores to write (Parquet)")
     args = parser.parse_args(argv)
     log = start_log("keras", "HGQ2", "torch", "numpy", seed=args.seed)
-    block, point, family = args.config, args.point, args.config["family"]
+    block, point, family = args.config, read_point(args.point), args.config["family"]
     samples = read_samples(args.background, args.signals)
     encoding = encoding_from_json(read_json(args.float_description)["encoding"], str(args.float_description))
     plans = plan_layers(block, len(encoding.names))
@@ -199,7 +199,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(
         args.quantised,
         {
-            "family": family, "method": point.method, "bits": None if point.method == "ebops" else point.size,
+            "family": family, "point": args.point, "method": point.method,
+            "bits": None if point.method == "ebops" else point.size,
             "pruned": point.pruned, "ebops": count_ebops(network), "parameters": network.parameters(),
             "zero_share": network.zero_share(), "input": {"bits": encoding.bits, "integer": encoding.integer},
             "widest_word": widest, "saturated": saturated, "auc_float": found["float"], "auc_fixed": found["fixed"],
