@@ -23,6 +23,7 @@ RESULT_TARGETS = (
     + ANOMALY_PAIRS_TARGETS
     + UNFOLDING_TARGETS
     + INFERENCE_TARGETS
+    + FIRMWARE_TARGETS
 )
 REPORT_TABLES = [
     "results/report/summary.txt",
@@ -136,6 +137,7 @@ rule write_summary:
         autoencoders="results/anomaly/autoencoders.json" if AUTOENCODER_MODELS else [],
         unfolding="results/unfolding/comparison.json" if UNFOLDING_METHODS else [],
         inference=SUMMARISED_RESULTS,
+        firmware=FIRMWARE_SUMMARIES,
         benchmarks="results/report/benchmarks.json",
         code=sources("lhcml.report.write_summary"),
     output:
@@ -164,6 +166,7 @@ rule write_summary:
             + ([f"--autoencoders {input.autoencoders}"] if input.autoencoders else [])
             + ([f"--unfolding {input.unfolding}"] if input.unfolding else [])
             + [f"--inference {path}" for path in input.inference]
+            + [f"--firmware {path}" for path in input.firmware]
         ),
     shell:
         "python -m lhcml.report.write_summary {params.arguments} --benchmarks {input.benchmarks:q} "

@@ -32,7 +32,8 @@ def efficiency_at(rates: np.ndarray, signal: np.ndarray, background: np.ndarray,
     passed = np.cumsum(weights[order]) / weights.sum()
     # the highest threshold that passes at least this share
     thresholds = background[order][np.minimum(np.searchsorted(passed, rates * (1 - 1e-12)), len(order) - 1)]
-    return np.array([np.mean(signal >= threshold) for threshold in thresholds])
+    passing: np.ndarray = np.array([np.mean(signal >= threshold) for threshold in thresholds])
+    return passing
 
 
 def draw_quantisation(table: Any, label: str) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, read_parquet, write_json, write_text
+from lhcml.firmware.detection import make_sample, roc_curve
 
 # Look-up tables of the device that published figures are given for (AMD Virtex UltraScale+ VU9P)
 VU9P_LUTS = 1_182_240
@@ -27,8 +28,8 @@ TABLE = (
 )  # fmt: skip
 
 
-def weighted_auc(score: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
-    """Return the area under the ROC curve of weighted events; equal scores count half.
+def area(score: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
+    """Return the area under the ROC curve of weighted events.
 
     Parameters
     ----------
@@ -39,11 +40,8 @@ def weighted_auc(score: np.ndarray, label: np.ndarray, weight: np.ndarray) -> fl
     weight : array, shape (n,)
         Not negative.
     """
-    values, inverse = np.unique(score, return_inverse=True)
-    signal = np.bincount(inverse, weights=np.where(label, weight, 0.0), minlength=len(values))
-    background = np.bincount(inverse, weights=np.where(label, 0.0, weight), minlength=len(values))
-    below = np.cumsum(background) - 0.5 * background
-    return float(signal @ below / (signal.sum() * background.sum()))
+    signal, background = (make_sample(score[rows], weight[rows], "test") for rows in (label, ~label))
+    return roc_curve(signal, background).auc()
 
 
 def compare_scores(
@@ -76,11 +74,14 @@ def compare_scores(
             continue
         scores = [table[column][rows] for column in ("score_float", "score")]
         weight = table["weight"][rows]
-        areas = [weighted_auc(score, label, weight) for score in scores]
+        areas = [area(score, label, weight) for score in scores]
         drawn = []
         for _ in range(replicas):
-            times = generator.poisson(1.0, len(rows))
-            drawn.append([weighted_auc(score, label, weight * times) for score in scores])
+            # within each class, so that neither is ever empty
+            times = np.zeros(len(rows))
+            for group in (label, ~label):
+                times[group] = generator.multinomial(group.sum(), np.full(group.sum(), 1 / group.sum()))
+            drawn.append([area(score, label, weight * times) for score in scores])
         spread = np.array(drawn)
         found[name] |= {
             "auc_float": areas[0],
@@ -121,7 +122,7 @@ def read_point(folder: Path, signals: Sequence[str], replicas: int, seed: int) -
     optional = {name: folder / f"{name}.json" for name in ("timing", "vendor")}
     losses = [entry["auc_loss_std"] for entry in areas.values() if entry["auc_loss_std"] is not None]
     return {
-        "point": quantised["point"],
+        "point": folder.name,
         "bits": quantised["bits"],
         "pruned": quantised["pruned"],
         "ebops": quantised["ebops"],

@@ -159,6 +159,29 @@ def describe_check(check: Mapping[str, Any]) -> list[str]:
     return [f"publication: NOT reproduced by pyhf alone: {check['reason']}"]
 
 
+def describe_firmware(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the table of firmware: a line for each model at its chosen point."""
+    lines = [
+        f"{'model':<16} {'point':<10} {'AUC float':>10} {'quantised':>10} {'LUT':>7} {'% VU9P':>7} {'latency / ns':>13} "
+        f"{'differing':>20}"
+    ]
+    for row in summaries:
+        differing = f"{row['emulation_mismatches']} HLS, {row['rtl_mismatches']} RTL"
+        lines.append(
+            f"{row['label']:<16} {row['point']:<10} {with_error(row['auc_float'], None, 4):>10} "
+            f"{with_error(row['auc_fixed'], None, 4):>10} {row['lut']:>7} {row['lut_vu9p_percent']:>7.2f} "
+            f"{row['latency_ns']:>13.1f} {differing:>14} of {row['events']}"
+        )
+        lines += [
+            f"  {'published: ' + entry['name']:<50} "
+            + (f"{entry['lut']} LUT, " if entry["lut"] else "")
+            + f"{entry['latency_ns']} ns, {entry['source']}"
+            + ("" if entry["verified"] else " (unverified)")
+            for entry in row["published"]
+        ]
+    return lines
+
+
 KINDS = ("statistics", "systematics")
 DESCRIPTIONS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "fit": describe_fit, "ranking": describe_breakdown, "limit": describe_limit, "toy_limit": describe_toy_limit,
@@ -191,6 +214,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--inference", action="append", default=[], type=Path, help="a JSON result of a measurement; repeatable"
     )
+    parser.add_argument(
+        "--firmware", action="append", default=[], type=Path, help="summary.json of a firmware model; repeatable"
+    )
     parser.add_argument("--benchmarks", type=Path, help="JSON of tabulate_benchmarks")
     parser.add_argument("--text", type=Path, required=True, help="summary to write")
     parser.add_argument("--json", type=Path, required=True, help="the same as JSON")
@@ -203,6 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "autoencoders": [],
         "unfolding": [],
         "inference": {},
+        "firmware": [],
     }
     lines = ["", "Summary", "=======", "", "Events"]
     for path in args.cutflow:
@@ -228,6 +255,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         lines += ["", "Measurements"]
     for name, results in summary["inference"].items():
         lines += describe_measurement(name, results)
+    if args.firmware:
+        summary["firmware"] = rows = [read_json(path) for path in args.firmware]
+        lines += ["", "Firmware (test split; look-up tables are an upper figure)", *describe_firmware(rows)]
     if args.benchmarks:
         rows = read_json(args.benchmarks)
         summary["cost"] = rows
