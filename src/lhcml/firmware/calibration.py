@@ -20,6 +20,8 @@ from lhcml.firmware.networks import Plan
 
 # bits of a bias beyond the last bit of the words it shifts: half of that bit, and an eighth as rounding error
 BIAS_BITS = 2
+# bits that a word between layers may be finer than the coarsest one of its layer: its weights may be larger
+FINER = 3.0
 # bits after the point that a bias has where nothing is cut after it
 OUTPUT_BIAS_FRACTION = 8.0
 
@@ -57,6 +59,18 @@ def fit_lane(values: Array, bits: int, *, signed: bool) -> Lane:
     integer = np.where(integer_bits(largest, fraction) > integer, integer + 1, integer)
     fraction = np.where(largest > 0, bits - float(signed) - integer, 0.0)
     return Lane(np.full(largest.shape, float(signed)), np.where(largest > 0, integer, 0.0), fraction)
+
+
+def share_step(lane: Lane, finer: float = 0.0) -> Lane:
+    """Return a lane of no step finer than that of the coarsest word by more than `finer` bits.
+
+    Words that are added up are worth no finer one, and sums would need many bits. Words of smaller values lose their
+    last bits, down to none.
+    """
+    active = lane.bits > 0
+    most = lane.fraction[active].min(initial=np.inf) + finer
+    fraction = np.where(active, np.minimum(lane.fraction, most), lane.fraction)
+    return Lane(lane.signed, np.where(active, np.maximum(lane.integer, -fraction), lane.integer), fraction)
 
 
 def cut_weights(weights: Array, bits: int) -> tuple[Array, Array]:
@@ -151,10 +165,10 @@ def quantise_after_training(
         values = values @ kernel + bias
         values = np.maximum(values, 0.0) if plan.relu else values
         if n < len(plans) - 1:
-            lanes.append(fit_lane(values, bits, signed=not plan.relu))
+            lanes.append(share_step(fit_lane(values, bits, signed=not plan.relu), FINER))
     squares = None
     if family != "dense":
-        squares = fit_lane(train - values if family == "autoencoder" else values, bits, signed=True)
+        squares = share_step(fit_lane(train - values if family == "autoencoder" else values, bits, signed=True))
     kernels = [cut_weights(kernel, bits) for kernel, _ in weights]
     return assemble(family, plans, lanes, kernels, [bias for _, bias in weights], squares)
 

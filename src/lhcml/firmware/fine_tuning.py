@@ -6,13 +6,13 @@ and the number of bits f after the point has the gradient of its own rounding er
 
 Loss: `distillation` times the disagreement with the float network plus (1 - `distillation`) times the loss of the task.
 Disagreement is the mean square difference of the outputs, and for anomaly scores also of log(score + median score).
-Half of each batch of an anomaly network are no events but sums of two, enlarged: the float network tells what they
-score, and the fixed-point one must agree where no background is, without a look at any signal.
+Half of each batch of an anomaly network are events with a random share of their inputs drawn anew: the float network
+tells what they score, and the fixed-point one must agree where no background is, without a look at any signal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from lhcml.firmware.calibration import assemble, refit_lanes, round_to
 from lhcml.firmware.encoding import Array, Encoding
 from lhcml.firmware.fixed_point import FixedNetwork, Lane, count_ebops
 from lhcml.firmware.networks import Plan
-from lhcml.firmware.training import cosine_rate, start_torch
+from lhcml.firmware.training import cosine_rate, draw_rows, start_torch
 
 LN2 = float(np.log(2))
 # bits after the point stay in this range
@@ -243,12 +243,16 @@ class Tuner:
         return assemble(family, plans, lanes, kernels, biases, squares)
 
 
-def outliers(torch: Any, x: Any, encoding: Encoding, generator: Any) -> Any:
-    """Return inputs on the grid that no background has: sums of two events, enlarged by up to 2, saturated."""
-    order = torch.randperm(len(x), generator=generator)
-    factor = 1 + torch.rand((len(x), 1), generator=generator)
-    words = torch.floor((x + x[order]) * factor / encoding.step + 0.5) * encoding.step
-    return words.clamp(encoding.low, encoding.high)
+def outliers(torch: Any, x: Any, ends: tuple[Any, Any], encoding: Encoding, generator: Any) -> Any:
+    """Return inputs on the grid that background does not have: a random share of each event's inputs is drawn anew.
+
+    The share is uniform from 0 to 1, the values are uniform between the ends of that input on the training events.
+    """
+    low, high = ends
+    drawn = low + (high - low) * torch.rand(x.shape, generator=generator)
+    drawn = torch.floor(drawn / encoding.step + 0.5) * encoding.step
+    share = torch.rand((len(x), 1), generator=generator)
+    return torch.where(torch.rand(x.shape, generator=generator) < share, drawn, x)
 
 
 def fine_tune(
@@ -308,6 +312,7 @@ def fine_tune(
         torch.tensor(a, dtype=torch.float32) for a in (teacher.inputs, rounded, teacher.labels, teacher.weight)
     )
     outputs, scores = tuner.teach(raw)
+    ends = (x.amin(0), x.amax(0))
     size = min(settings["batch_size"], len(x))
     per_epoch = max(round(len(x) / size), LEAST_BATCHES)
     steps = settings["epochs"] * per_epoch
@@ -330,7 +335,7 @@ def fine_tune(
                 group["lr"] = rate * largest
             batch, aim, aim_score = x[rows], outputs[rows], scores[rows]
             if teacher.family != "dense":
-                more = outliers(torch, batch, encoding, random)
+                more = outliers(torch, batch, ends, encoding, random)
                 aim, aim_score = (torch.cat(pair) for pair in zip((aim, aim_score), tuner.teach(more), strict=True))
                 batch = torch.cat([batch, more])
             found, score, ebops = tuner.forward(batch)
@@ -366,23 +371,14 @@ def fine_tune(
     return tuner.weights(), best, history
 
 
-def draw_rows(count: int, size: int, number: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield `number` batches of `size` of `count` rows, each row once before any comes again."""
-    rows: np.ndarray = np.zeros(0, dtype=np.int64)
-    for _ in range(number):
-        if len(rows) < size:
-            rows = np.concatenate([rows, generator.permutation(count)])
-        yield rows[:size]
-        rows = rows[size:]
-
-
 def disagreement(
     torch: Any, family: str, found: tuple[Any, Any], aim: tuple[Any, Any], spread: float, middle: float
 ) -> Any:
     """Return how far outputs and score are from those of the float network; see the module."""
-    outputs = ((found[0] - aim[0]) ** 2).mean() / spread
     if family == "dense":
-        return outputs
+        return ((found[0] - aim[0]) ** 2).mean() / spread
+    # relative to the event's own outputs, so that the outliers are not all that counts
+    outputs = (((found[0] - aim[0]) ** 2).mean(1) / (spread + (aim[0] ** 2).mean(1))).mean()
     return outputs + ((torch.log(found[1] + middle) - torch.log(aim[1] + middle)) ** 2).mean()
 
 

@@ -31,6 +31,16 @@ def batches(count: int, size: int, generator: np.random.Generator) -> Iterator[n
             yield rows
 
 
+def draw_rows(count: int, size: int, number: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield `number` batches of `size` of `count` rows, each row once before any comes again."""
+    rows: np.ndarray = np.zeros(0, dtype=np.int64)
+    for _ in range(number):
+        if len(rows) < size:
+            rows = np.concatenate([rows, generator.permutation(count)])
+        yield rows[:size]
+        rows = rows[size:]
+
+
 def cosine_rate(step: int, steps: int, largest: float) -> float:
     """Return the learning rate of a step: up over the first tenth, then down to 0 along a cosine."""
     warm = max(steps // 10, 1)
