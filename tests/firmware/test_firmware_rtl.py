@@ -13,8 +13,9 @@ from toy_network import PART, write_toy
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json
 from lhcml.firmware import simulate_rtl, write_rtl
+from lhcml.firmware.encoding import Encoding
 from lhcml.firmware.stimuli import read_stimuli
-from lhcml.firmware.write_rtl import UNCERTAINTY, check_trace, trace_file, write_project
+from lhcml.firmware.write_rtl import UNCERTAINTY, check_trace, trace_file, trace_network, write_project
 
 # NumPy 2 on how Keras hands it a torch tensor; nothing here can change it
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -112,3 +113,14 @@ def test_errors_of_the_command(toy: Path, logic: Any, tmp_path: Path) -> None:
     broken.write_bytes(b"PK")
     with pytest.raises(UserError, match=r"broken\.keras as a Keras model"):
         trace_file(broken, toy / "encoding.json")
+
+
+def test_a_layer_without_logic_is_named() -> None:
+    import keras
+
+    entry = keras.Input((4,))
+    model = keras.Model(entry, keras.layers.LayerNormalization(name="norm")(entry))
+    encoding = Encoding(("a", "b", "c", "d"), (0.0,) * 4, (1.0,) * 4, 6, 3)
+    with pytest.raises(UserError, match=r"norm \(LayerNormalization\)") as error:
+        trace_network(model, encoding)
+    assert "QDense" in error.value.fix
