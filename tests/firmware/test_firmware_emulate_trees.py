@@ -69,11 +69,10 @@ def test_conifer_equals_the_integer_trees_on_all_words(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
 
 
-def test_a_difference_of_one_step_is_counted_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    main(arguments(tmp_path, wrong=2.0**-6))
-    result = json.loads((tmp_path / "project.json").read_text())
-    assert (result["mismatches"], result["max_abs_diff"]) == (1, 2.0**-6)
-    assert "differs in 1 of 32768 events; event 1234" in caplog.text
+def test_a_difference_of_one_step_fails(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="differs from the quantised trees in 1 of 32768 events; event 1234"):
+        main(arguments(tmp_path, wrong=2.0**-6))
+    assert not (tmp_path / "project.json").exists()
 
 
 def test_compiler_that_fails_is_quoted(tmp_path: Path) -> None:

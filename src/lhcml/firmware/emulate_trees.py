@@ -202,9 +202,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     seconds = time.monotonic() - begin
     gate = compare_outputs(stimuli.outputs, margins)
     if gate.mismatches:
-        log.warning("conifer's C++ differs in %d of %d events; %s", gate.mismatches, gate.events, gate.first)
-    else:
-        log.info("conifer's C++ equals the integer trees on %d events, %.0f s", gate.events, seconds)
+        raise UserError(
+            f"conifer's C++ differs from the quantised trees in {gate.mismatches} of {gate.events} events; {gate.first}",
+            "do not use this project; compare the number formats of firmware/parameters.h with those of model.json",
+        )
+    log.info("conifer's C++ equals the integer trees on %d events, %.0f s", gate.events, seconds)
     write_json(
         args.meta,
         {"backend": "conifer", "reuse": 1, **gate.counts(), "compiled": True, "seconds": round(seconds, 1)},
