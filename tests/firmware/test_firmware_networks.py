@@ -11,6 +11,7 @@ from lhcml.firmware.networks import (
     build_quantised,
     float_score,
     get_weights,
+    other_scores,
     plan_layers,
     predict,
     save_model,
@@ -133,9 +134,11 @@ def test_published_sizes():
     assert sum(a * b + b for a, b in pairwise(sizes)) == 2187
 
 
-def test_scores_that_hardware_does_not_compute_are_refused():
-    with pytest.raises(UserError, match="mu2"):
-        plan_layers({"family": "vae", "hidden": [4], "latent": 2, "score": "rz"}, 3)
+def test_scores_beside_that_of_the_firmware():
+    # mu = 1, 2 and sigma^2 = 1, 4
+    found = other_scores("vae", [np.array([[1.0, 2.0]]), np.log([[1.0, 4.0]]), np.zeros((1, 3))])
+    assert found["rz"] == pytest.approx([1 + 4 / 4])
+    assert other_scores("dense", [np.zeros((1, 1))]) == {}
 
 
 def test_trees_are_no_network():

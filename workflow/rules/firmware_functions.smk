@@ -138,7 +138,7 @@ def summary_settings(wildcards) -> str:
 
 def firmware_network(wildcards) -> str:
     """Params function: the settings of a model that its training and quantisation read."""
-    keys = ("family", "hidden", "latent", "score", "kl_weight", "training", "quantisation", "encoding")
+    keys = ("family", "hidden", "latent", "kl_weight", "training", "quantisation", "encoding")
     block = {key: FIRMWARE_MODELS[wildcards.model][key] for key in keys}
     return as_json(block | {"stimuli": FIRMWARE["stimuli"]})
 

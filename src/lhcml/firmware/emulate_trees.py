@@ -203,7 +203,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     gate = compare_outputs(stimuli.outputs, margins)
     if gate.mismatches:
         raise UserError(
-            f"conifer's C++ differs from the quantised trees in {gate.mismatches} of {gate.events} events; {gate.first}",
+            f"conifer's C++ differs from the quantised trees in {gate.mismatches} of {gate.events} events; "
+            f"{gate.first}",
             "do not use this project; compare the number formats of firmware/parameters.h with those of model.json",
         )
     log.info("conifer's C++ equals the integer trees on %d events, %.0f s", gate.events, seconds)

@@ -60,17 +60,15 @@ def plan_layers(block: Mapping[str, Any], inputs: int) -> list[Plan]:
     Parameters
     ----------
     block : mapping
-        `family`, `hidden`, `latent` for "vae" and "autoencoder", and `score` for "vae" ("mu2").
+        `family`, `hidden`, and `latent` for "vae" and "autoencoder".
     inputs : int
         Number of inputs.
 
     Raises
     ------
     UserError
-        If the family is none of a network, or the score is one that hardware does not compute.
+        If the family is none of a network.
     """
-    if block.get("score", "mu2") != "mu2":
-        raise UserError(f"score {block['score']!r} is not computed in firmware", "choose mu2, the sum of mu^2")
     hidden = [Plan(f"hidden{n}", units, True) for n, units in enumerate(block["hidden"])]
     family = block["family"]
     if family == "vae":
@@ -124,6 +122,16 @@ def float_score(family: str, values: Array, outputs: Sequence[Array]) -> Array:
     if family == "autoencoder":
         return np.asarray(np.sum((values - outputs[0]) ** 2, axis=1))
     return outputs[0][:, 0]
+
+
+def other_scores(family: str, outputs: Sequence[Array]) -> dict[str, Array]:
+    """Return the scores of the float network that firmware does not compute, shape (events,) each.
+
+    For "vae": `rz`, R_z = sum mu^2 / sigma^2 (arXiv:2108.03986), from the outputs mu and log sigma^2.
+    """
+    if family != "vae":
+        return {}
+    return {"rz": np.asarray(np.sum(outputs[0] ** 2 * np.exp(-outputs[1]), axis=1))}
 
 
 def get_weights(model: Any, plans: Sequence[Plan]) -> list[tuple[Array, Array]]:

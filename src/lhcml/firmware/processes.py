@@ -45,7 +45,7 @@ class Process:
 
 
 def read_scores(path: Path, dataset: str) -> dict[str, NDArray[Any]]:
-    """Return identity (rows, 3 or 4), `score_float` and `score` of the test rows of a dataset.
+    """Return identity (rows, 3 or 4), `score_float`, other scores `score_float_<name>` and `score` of the test rows.
 
     Raises
     ------
@@ -60,8 +60,9 @@ def read_scores(path: Path, dataset: str) -> dict[str, NDArray[Any]]:
         raise UserError(f"{path} has no column {', '.join(missing)}", "make it with quantise_network or quantise_trees")
     keys = [name for name in JET_IDENTITY if name in present]
     chosen = [("dataset", "==", dataset), ("split", "==", TEST)]
-    table = pq.read_table(path, columns=[*keys, "score_float", "score"], filters=chosen)
-    columns = {name: table[name].to_numpy().astype(np.float64) for name in ("score_float", "score")}
+    names = [name for name in present if name == "score" or name.startswith("score_float")]
+    table = pq.read_table(path, columns=[*keys, *names], filters=chosen)
+    columns = {name: table[name].to_numpy().astype(np.float64) for name in names}
     return {"identity": np.stack([table[name].to_numpy().astype(np.int64) for name in keys], axis=1), **columns}
 
 
@@ -123,7 +124,9 @@ def read_process(dataset: str, path: Path, files: Mapping[str, Path], menu: Mapp
         rows = read_scores(file, dataset)
         place = match_rows(table.identity[test], rows["identity"], f"{dataset} in {file}")
         # the float network is the same behind all points
-        scores.setdefault(FLOAT, rows["score_float"][place])
+        for column in rows:
+            if column.startswith("score_float"):
+                scores.setdefault(FLOAT + column.removeprefix("score_float"), rows[column][place])
         scores[name] = rows["score"][place]
     lines: dict[str, Bools] = {}
     if "met_pt" in table.names:

@@ -34,7 +34,15 @@ from lhcml.firmware.encoding import Array, encoding_from_json
 from lhcml.firmware.fine_tuning import Teacher, fine_tune
 from lhcml.firmware.fixed_point import FixedNetwork, check_exact, count_ebops
 from lhcml.firmware.load_network import load_network
-from lhcml.firmware.networks import build_quantised, float_score, get_weights, plan_layers, predict, save_model
+from lhcml.firmware.networks import (
+    build_quantised,
+    float_score,
+    get_weights,
+    other_scores,
+    plan_layers,
+    predict,
+    save_model,
+)
 from lhcml.firmware.pruning import prune_masks
 from lhcml.firmware.samples import Samples, areas, choose_training, encode_samples, named_path, read_samples
 from lhcml.firmware.stimuli import draw_inputs, write_stimuli
@@ -171,7 +179,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     float_model = load_network(args.float_model)
     shifted, _ = encode_samples(samples, encoding, rounded=False)
     words, saturated = encode_samples(samples, encoding, rounded=True)
-    reference = float_score(family, shifted, predict(float_model, shifted))
+    outputs = predict(float_model, shifted)
+    reference = float_score(family, shifted, outputs)
     train, validation = (choose_training(samples, family, split) for split in ("train", "validation"))
     teacher = Teacher(
         family, plans, get_weights(float_model, plans), encoding,
@@ -192,7 +201,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     score = check_reference(model, network, words)[:, 0]
     kept = samples.split != "train"
     columns = samples[kept].columns() | {"score_float": reference[kept], "score": score[kept]}
-    write_parquet(args.scores, columns)
+    others = {f"score_float_{name}": values[kept] for name, values in other_scores(family, outputs).items()}
+    write_parquet(args.scores, columns | others)
     write_json(args.encoding, encoding.to_json())
     found = {name: areas(samples, values, "validation") for name, values in (("float", reference), ("fixed", score))}
     log.info("%.0f EBOPs, %.1f s, areas %s", count_ebops(network), seconds, found)

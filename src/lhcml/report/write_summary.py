@@ -162,8 +162,8 @@ def describe_check(check: Mapping[str, Any]) -> list[str]:
 def describe_firmware(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of firmware: a line for each model at its chosen point."""
     lines = [
-        f"{'model':<16} {'point':<10} {'AUC float':>10} {'quantised':>10} {'LUT':>7} {'% VU9P':>7} {'latency / ns':>13} "
-        f"{'differing':>20}"
+        f"{'model':<16} {'point':<10} {'AUC float':>10} {'quantised':>10} {'LUT':>7} {'% VU9P':>7} "
+        f"{'latency / ns':>13} {'differing':>20}"
     ]
     for row in summaries:
         differing = f"{row['emulation_mismatches']} HLS, {row['rtl_mismatches']} RTL"
