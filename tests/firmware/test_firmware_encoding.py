@@ -74,14 +74,14 @@ def test_saturated_counts_values_that_moved_by_more_than_rounding(raw):
     assert saturated["x"] == np.mean(outside)
 
 
-def test_objects_have_one_scale_a_kind_and_zero_stays_zero():
-    raw = np.array([[100.0, 1.0, 0.0, 0.0], [50.0, -2.0, 30.0, 0.5]])
+def test_objects_have_a_scale_an_input_and_zero_stays_zero():
+    raw = np.array([[100.0, 1.0, 0.0, 0.0], [50.0, -2.0, 30.0, 0.6]])
     encoding = fit_objects(NAMES, raw, [1.0, 1.0], 8, 4)
-    # pT: sqrt((100^2 + 50^2 + 30^2) / 3) = 66.8 -> 64; eta: sqrt((1 + 4 + 0.25) / 3) = 1.32 -> 1: those not 0
-    assert encoding.scale == (64.0, 1.0, 64.0, 1.0)
+    # root mean squares with the zeros: 79, 1.6, 21, 0.42
+    assert encoding.scale == (64.0, 2.0, 16.0, 0.5)
     assert encoding.offset == (0.0,) * 4
     words, _ = encoding.encode(raw)
-    assert words[0].tolist() == [1.5625, 1.0, 0.0, 0.0]
+    assert words[0].tolist() == [1.5625, 0.5, 0.0, 0.0]
 
 
 def test_weights_of_events_set_the_scale():

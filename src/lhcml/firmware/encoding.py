@@ -158,15 +158,16 @@ def kind_of(name: str) -> str:
 
 
 def fit_objects(names: Sequence[str], values: ArrayLike, weights: ArrayLike, bits: int, integer: int) -> Encoding:
-    """Find the encoding of the objects of a trigger: one scale for each kind of quantity, no offset.
+    """Find the encoding of the objects of a trigger: a scale for each input, no offset.
 
-    The scale is the power of two nearest to the weighted root mean square of the kind over the objects that are there
-    (not 0). Without an offset an absent object stays 0.
+    The scale is the power of two nearest to the weighted root mean square over all events, with 0 for an absent object:
+    as with inputs of unit variance (arXiv:2107.02157), an object that background events seldom have is large where
+    there is one. Without an offset an absent object stays 0. An object that no event has gets scale 1.
 
     Parameters
     ----------
     names : sequence of str
-        Inputs, ending in "_pt", "_eta" or "_phi".
+        Inputs.
     values : array_like, shape (events, inputs)
         Raw values, GeV and rad; 0 for absent objects.
     weights : array_like, shape (events,)
@@ -180,13 +181,9 @@ def fit_objects(names: Sequence[str], values: ArrayLike, weights: ArrayLike, bit
         If values are NaN or infinite, there is no event, or the format is impossible.
     """
     raw, weight = checked(names, values, weights, bits, integer)
-    kinds = [kind_of(name) for name in names]
-    scales = {}
-    for kind in set(kinds):
-        columns = raw[:, [k == kind for k in kinds]]
-        mass: float = np.sum((columns != 0) * weight[:, None])
-        scales[kind] = nearest_power(float(np.sqrt(np.sum(columns**2 * weight[:, None]) / mass)) if mass else 0.0)
-    return Encoding(tuple(names), (0.0,) * len(kinds), tuple(scales[kind] for kind in kinds), bits, integer)
+    widths = np.sqrt(np.average(raw**2, axis=0, weights=weight))
+    scale = tuple(nearest_power(float(width)) for width in widths)
+    return Encoding(tuple(names), (0.0,) * len(scale), scale, bits, integer)
 
 
 def fit_features(names: Sequence[str], values: ArrayLike, weights: ArrayLike, bits: int, integer: int) -> Encoding:
