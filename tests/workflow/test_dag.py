@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from workflow_runs import TWO_TAGGERS, Checkout, rule_bodies
+from workflow_runs import NO_FIRMWARE, TWO_TAGGERS, Checkout, rule_bodies
 
 QUICK = ("--configfile", "config/quick.yaml")
 
 
 def test_the_default_run_has_every_stage(checkout: Checkout) -> None:
     planned = checkout.planned()
-    assert (planned["train_bdt"], planned["train_network"]) == (3, 13)
-    for rule in ("generate_events", "skim_events", "build_features", "fit_workspace", "scan_limit", "make_report"):
+    assert (planned["train_bdt"], planned["train_network"]) == (4, 13)
+    for rule in (
+        "generate_events",
+        "skim_events",
+        "build_features",
+        "fit_workspace",
+        "scan_limit",
+        "simulate_rtl",
+        "make_report",
+    ):
         assert planned[rule] >= 1
 
 
@@ -50,13 +58,14 @@ def test_no_displays(checkout: Checkout) -> None:
 
 def test_seeds_multiply_the_trainings(checkout: Checkout) -> None:
     planned = checkout.planned(
-        "--configfile", checkout.overlay({"taggers": {"seeds": [1, 2, 3, 4, 5], "models": TWO_TAGGERS}})
+        "--configfile", checkout.overlay({"taggers": {"seeds": [1, 2, 3, 4, 5], "models": TWO_TAGGERS}} | NO_FIRMWARE)
     )
     assert planned["train_bdt"] == planned["train_network"] == 5
 
 
 def test_a_tagger_set_to_null_is_gone(checkout: Checkout) -> None:
-    planned = checkout.planned("--configfile", checkout.overlay({"taggers": {"models": TWO_TAGGERS | {"pfn": None}}}))
+    overlay = checkout.overlay({"taggers": {"models": TWO_TAGGERS | {"pfn": None}}} | NO_FIRMWARE)
+    planned = checkout.planned("--configfile", overlay)
     assert "train_network" not in planned
     assert planned["train_bdt"] == 3
 
@@ -67,7 +76,7 @@ def test_a_channel_set_to_null_is_gone(checkout: Checkout) -> None:
     rest = {"features": {"levels": {"zjets": None}}, "unfolding": {"methods": None}}
     rest |= {"anomaly": {"methods": None, "pairs": {"data": None}}}
     rest |= {"inference": {"measurements": dict.fromkeys(("z_jets", "top_and_z", "resonance"))}}
-    gone = checkout.overlay({"channels": channels} | rest)
+    gone = checkout.overlay({"channels": channels} | rest | NO_FIRMWARE)
     assert 0 < checkout.planned("--configfile", gone)["skim_events"] < before
 
 

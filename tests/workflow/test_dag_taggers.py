@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from workflow_runs import TWO_TAGGERS, Checkout
+from workflow_runs import NO_FIRMWARE, TWO_TAGGERS, Checkout
 
 ENSEMBLE = {"family": "ensemble", "members": ["xgboost", "pfn"]}
 COMPARISON = ("--", "results/taggers/comparison.json")
 
 
 def with_models(**models: dict) -> dict:
-    return {"taggers": {"models": TWO_TAGGERS | models}}
+    return {"taggers": {"models": TWO_TAGGERS | models}} | NO_FIRMWARE
 
 
 def test_the_default_run_measures_cost_and_no_robustness(checkout: Checkout) -> None:
     planned = checkout.planned()
-    # trees and four networks with three seeds, one with one, and an ensemble
-    assert (planned["cost_bdt"], planned["cost_network"], planned["compute_metrics"]) == (3, 13, 19)
+    # trees and four networks with three seeds, two with one, and an ensemble
+    assert (planned["cost_bdt"], planned["cost_network"], planned["compute_metrics"]) == (4, 13, 20)
     assert not {"compute_robustness", "import_scores", "plot_learning_curves"} & set(planned)
 
 
@@ -46,7 +46,7 @@ def test_scores_made_elsewhere_come_in_once(checkout: Checkout) -> None:
 def test_robustness_scores_the_shifted_jets(checkout: Checkout) -> None:
     mine = {"family": "external", "scores": "mine.csv"}
     taggers = {"robustness": {"shifts": ["jesUp", "drop"]}, "models": TWO_TAGGERS | {"mine": mine, "both": ENSEMBLE}}
-    overlay = checkout.overlay({"taggers": taggers, "features": {"perturbations": {"drop": {}}}})
+    overlay = checkout.overlay({"taggers": taggers, "features": {"perturbations": {"drop": {}}}} | NO_FIRMWARE)
     (checkout.folder / "mine.csv").touch()
     planned = checkout.planned("--configfile", overlay, "--", "results/taggers/plots/robustness.png")
     # two taggers and their ensemble, three seeds; three shifts of two datasets each; nothing from elsewhere
@@ -73,7 +73,7 @@ def test_a_tagger_may_have_seeds_of_its_own(checkout: Checkout) -> None:
 
 def test_number_of_training_jets_and_gpu_reach_the_training(checkout: Checkout) -> None:
     taggers = {"jets": 300, "models": TWO_TAGGERS | {"pfn": {"gpus": 1}}}
-    overlay = checkout.overlay({"taggers": taggers})
+    overlay = checkout.overlay({"taggers": taggers} | NO_FIRMWARE)
     target = [f"results/taggers/pfn/1{size}/model.safetensors" for size in ("", "_200jets")]
     printed = checkout.run("-n", "-p", "--cores", "1", "--configfile", overlay, "--", *target)
     commands = [line for line in printed.splitlines() if "-m lhcml.taggers.train_network" in line]

@@ -17,7 +17,7 @@ from typing import Any
 import awkward as ak
 import pytest
 import yaml
-from workflow_runs import NOTHING, ROOT, TWO_TAGGERS, Checkout, rule_bodies
+from workflow_runs import NO_FIRMWARE, NOTHING, ROOT, TWO_TAGGERS, Checkout, rule_bodies
 
 from lhcml.common.files import read_parquet
 from lhcml.common.sources import import_closure
@@ -60,7 +60,26 @@ def test_all_results_are_there(quick_run: Checkout) -> None:
     for method in ("multifold", "multifold_trees", "omnifold"):
         assert read_dataset(results / f"unfolding/{method}/dataset").manifest["method"]["name"] == method
     check_inference(results / "inference")
+    check_firmware(results / "firmware")
     assert "boosted_top" in (results / "report/summary.txt").read_text()
+
+
+def check_firmware(folder: Path) -> None:
+    """Every model is there, and its gates compute what was quantised, for all events."""
+    summaries = {path.parent.name: load(path) for path in folder.glob("*/summary.json")}
+    assert set(summaries) == {"vae", "ae", "jets", "trees"}
+    for summary in summaries.values():
+        for point in summary["points"]:
+            assert point["events"] >= 1000
+            assert (point["rtl_mismatches"], point["emulation_mismatches"], point["emulation_max_abs_diff"]) == (
+                0,
+                0,
+                0,
+            )
+            assert point["lut"] > 0
+    assert summaries["trees"]["timing"]["fmax_mhz"] > 0
+    assert summaries["trees"]["auc_fixed"] == pytest.approx(summaries["trees"]["auc_float"], abs=0.02)
+    assert "float_rz" in load(folder / "vae/detection.json")["scores"]
 
 
 def check_inference(folder: Path) -> None:
@@ -277,7 +296,9 @@ def test_a_killed_run_resumes_on_one_core_to_identical_results(
     left_out = dict.fromkeys({*models, *TWO_TAGGERS} - {"xgboost", "pfn", "stacked"})
     few = (
         *QUICK,
-        other.overlay({"taggers": {"learning_curve": {"taggers": []}, "models": left_out}, "unfolding": unfolding}),
+        other.overlay(
+            {"taggers": {"learning_curve": {"taggers": []}, "models": left_out}, "unfolding": unfolding} | NO_FIRMWARE
+        ),
     )
     process = other.start("--cores", "1", *few)
     skims = other.folder / "results/skim/toptag"
