@@ -2,7 +2,7 @@ r"""Evaluate an anomaly trigger (or a tagger): AUC, signal efficiency at backgro
 
 Reads the scores of the test split. `{name}` is the quantised score of a file, "float" the score of the float network,
 "float_rz" R_z of a VAE, and "sum_pt" a baseline without any network where inputs are events: the scalar sum of pT of
-all objects and of the missing momentum. Keys of the configuration (docs/firmware_detection.md says what each stands for):
+all objects and of the missing momentum. Keys of the configuration (meaning: docs/firmware_detection.md):
 
   background, signals   datasets
   fprs          false positive rates
