@@ -70,10 +70,11 @@ def draw_pareto(summary: Mapping[str, Any]) -> Any:
                    markerfacecolor="white", color=colour, label=text)  # fmt: skip
     left.set(xscale="log", xlabel="look-up tables (upper figure)", ylabel="AUC, mean over signals")
     right.set(xlabel="look-up tables (upper figure)", ylabel=f"latency at {summary['clock_mhz']:.0f} MHz [ns]")
-    right.set_ylim(bottom=0)
     for axes in (left, right):
-        axes.margins(x=0.15)
-    left.legend(fontsize=9)
+        # room for the names of the points
+        axes.margins(x=0.15, y=0.15)
+    left.legend(fontsize=9, loc="lower right")
+    right.set_ylim(0, 1.35 * right.get_ylim()[1])
     if summary["published"]:
         right.legend(fontsize=8, title="published, other inputs and tools", title_fontsize=9)
     add_label(left)
