@@ -12,9 +12,8 @@ import uproot
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_json
-from lhcml.features.split import split_events as split_of_features
 from lhcml.firmware import collect_objects
-from lhcml.firmware.collect_objects import away_from, input_names, split_events
+from lhcml.firmware.collect_objects import away_from, input_names
 from lhcml.firmware.input_table import read_inputs, write_inputs
 
 OBJECTS = {
@@ -106,23 +105,6 @@ def test_parts_make_the_same_table(tmp_path, monkeypatch):
     np.testing.assert_array_equal(whole.inputs, parts.inputs)
     np.testing.assert_array_equal(whole.split, parts.split)
     assert len(parts.weight) == 23
-
-
-def test_split_is_that_of_the_features():
-    """The same events, the same parts, so that a study may mix features and inputs."""
-    rng = np.random.default_rng(2)
-    identity = {name: rng.integers(1 << 40, size=500) for name in ("run", "luminosityBlock", "event")}
-    fractions = {"train": 0.4, "validation": 0.1, "test": 0.5}
-    np.testing.assert_array_equal(
-        split_events(identity, fractions), split_of_features(*identity.values(), fractions=fractions)
-    )
-
-
-def test_split_fractions_must_sum_to_one():
-    """0.9 leaves events without a part."""
-    identity = {name: np.arange(3) for name in ("run", "luminosityBlock", "event")}
-    with pytest.raises(UserError, match=r"sum to 0\.9"):
-        split_events(identity, {"train": 0.4, "validation": 0.1, "test": 0.4})
 
 
 @pytest.mark.parametrize(("eta", "phi", "kept"), [(0.39, 0, False), (0.41, 0, True), (0, 2 * math.pi - 0.3, False)])

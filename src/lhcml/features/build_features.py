@@ -50,8 +50,8 @@ def jet_features(jets: Jets, radius: float, config: Mapping[str, Any]) -> dict[s
     import numpy as np
 
     from lhcml.common.identity import EVENT_IDENTITY
+    from lhcml.common.split import split_events
     from lhcml.features.constituents import relative_kinematics
-    from lhcml.features.split import split_events
     from lhcml.features.substructure import LUND_VALUES, OBSERVABLES, jet_observables
 
     parts, counts = jets.parts, jets.counts

@@ -29,14 +29,13 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, require_finite
-from lhcml.common.hashing import GOLDEN, hash_events, mix, to_uniform
 from lhcml.common.identity import EVENT_IDENTITY
+from lhcml.common.split import split_events
 from lhcml.firmware.input_table import write_inputs
 
 LEPTONS = {"electrons": "Electron", "muons": "Muon"}
 KINDS = ("electrons", "muons", "jets")
 KINEMATICS = ("pt", "eta", "phi")
-SPLITS = ("train", "validation", "test")
 # events at a time: 57 inputs and the objects behind them take some MB
 STEP = 20000
 
@@ -47,23 +46,6 @@ def input_names(objects: Mapping[str, Any]) -> list[str]:
     for kind in KINDS:
         groups += [f"{kind[:-1]}{rank + 1}" for rank in range(objects[kind]["count"])]
     return [f"{group}_{name}" for group in groups for name in KINEMATICS]
-
-
-def split_events(identity: Mapping[str, NDArray[np.int64]], fractions: Mapping[str, float]) -> NDArray[np.str_]:
-    """Return "train", "validation" or "test" for each event, from a hash of its identity and nothing else.
-
-    The same events fall into the same parts as in the features of jets, for the same fractions.
-
-    Raises
-    ------
-    UserError
-        If the fractions do not sum to 1.
-    """
-    edges = np.cumsum([fractions[name] for name in SPLITS])
-    if abs(edges[-1] - 1.0) > 1e-9:
-        raise UserError(f"the fractions of {', '.join(SPLITS)} sum to {edges[-1]:.6g}", "make them sum to 1")
-    uniform = to_uniform(mix(hash_events(*(identity[name] for name in EVENT_IDENTITY)) + GOLDEN))
-    return np.asarray(SPLITS)[np.searchsorted(edges[:-1], uniform, side="right")]
 
 
 def branch_names(config: Mapping[str, Any]) -> list[str]:
@@ -188,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 identity = {name: ak.to_numpy(events[name]).astype(np.int64) for name in EVENT_IDENTITY}
                 yield {
                     **identity,
-                    "split": split_events(identity, args.config["split"]),
+                    "split": split_events(*(identity[name] for name in EVENT_IDENTITY), fractions=args.config["split"]),
                     "weight": ak.to_numpy(events["weight_nominal"]) * factor,
                     "inputs": fill_inputs(events, args.config),
                 }

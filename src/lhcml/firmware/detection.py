@@ -22,8 +22,6 @@ from lhcml.common.errors import UserError
 
 Floats: TypeAlias = NDArray[np.float64]
 
-# 68.3 %, one standard deviation of a Gaussian
-ONE_SIGMA = 2 * NormalDist().cdf(1.0) - 1
 
 
 @dataclass(frozen=True)

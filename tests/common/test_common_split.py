@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lhcml.common.hashing import hash_events, mix, to_uniform
-from lhcml.features.split import SPLITS, split_events
+from lhcml.common.split import SPLITS, split_events
 
 FRACTIONS = {"train": 0.4, "validation": 0.1, "test": 0.5}
 N = 100_000
