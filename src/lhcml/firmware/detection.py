@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
@@ -21,7 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from lhcml.common.errors import UserError
 
 Floats: TypeAlias = NDArray[np.float64]
-
 
 
 @dataclass(frozen=True)
