@@ -10,7 +10,7 @@ QUICK = ("--configfile", "config/quick.yaml")
 
 def test_the_default_run_has_every_stage(checkout: Checkout) -> None:
     planned = checkout.planned()
-    assert (planned["train_bdt"], planned["train_network"]) == (4, 13)
+    assert (planned["train_bdt"], planned["train_network"]) == (4, 9)
     for rule in (
         "generate_events",
         "skim_events",
