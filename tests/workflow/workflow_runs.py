@@ -17,7 +17,7 @@ NOTHING = "Nothing to be done"
 # Leaves XGBoost and the PFN of the taggers of the default run
 TWO_TAGGERS = dict.fromkeys(("xgboost_small", "dense", "efn", "cnn", "particlenet_lite", "stacked"))
 # Firmware is made of one of the taggers that are left out
-NO_FIRMWARE: dict[str, Any] = {"firmware": {"models": None}}
+NO_FIRMWARE: dict[str, Any] = {"firmware": None}
 RULE = re.compile(r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", flags=re.DOTALL | re.MULTILINE)
 
 
