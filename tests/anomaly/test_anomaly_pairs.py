@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from lhcml.anomaly import build_matrices, search_pairs, train_event_autoencoder
-from lhcml.anomaly.build_matrices import apart
 from lhcml.anomaly.rapidity_mass import MASSES, mass_cells
 from lhcml.anomaly.search_pairs import empty_reasons, largest_excess, pair_edges, search_mass
 from lhcml.anomaly.train_event_autoencoder import define_region, input_cells, unweight
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, read_parquet, write_json, write_parquet
+from lhcml.common.objects import apart
 from lhcml.skim.write_skim import SkimWriter
 
 COUNTS = {"jets": 2, "bjets": 2, "muons": 1, "electrons": 1, "photons": 1}

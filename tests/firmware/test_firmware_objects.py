@@ -12,8 +12,9 @@ import uproot
 
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_json
+from lhcml.common.objects import apart
 from lhcml.firmware import collect_objects
-from lhcml.firmware.collect_objects import away_from, input_names
+from lhcml.firmware.collect_objects import input_names
 from lhcml.firmware.input_table import read_inputs, write_inputs
 
 OBJECTS = {
@@ -112,7 +113,7 @@ def test_distance_to_leptons(eta, phi, kept):
     """Within 0.4, also across the end of phi."""
     jets = ak.Array([[{"pt": 50.0, "eta": float(eta), "phi": phi - math.pi}]])
     leptons = ak.Array([[{"pt": 30.0, "eta": 0.0, "phi": -math.pi}]])
-    assert len(away_from(jets, leptons, 0.4)[0]) == int(kept)
+    assert len(apart(jets, leptons, 0.4)[0]) == int(kept)
 
 
 def test_no_events_make_an_empty_table(tmp_path):

@@ -29,7 +29,8 @@ SCORES = {
 def write_point(folder: Path, lut: int, events: int = 6) -> Path:
     """Write the files of a point."""
     write_parquet(folder / "scores.parquet", {key: ak.Array(values) for key, values in SCORES.items()})
-    quantised = {"bits": 8, "pruned": 0, "ebops": None, "parameters": 5, "zero_share": 0.0}
+    method = folder.name.rstrip("0123456789")
+    quantised = {"method": method, "bits": 8, "pruned": 0, "ebops": None, "parameters": 5, "zero_share": 0.0}
     write_json(folder / "quantised.json", quantised | {"saturated": {"x": 0.0}})
     rtl = {"latency_cycles": 4, "latency_ns": 10.0, "clock_mhz": 400.0, "initiation_interval": 1}
     write_json(folder / "rtl.json", rtl)

@@ -239,6 +239,7 @@ def test_editing_a_module(
         ({"inference": {"measurements": {"boosted_top": {"luminosity": 0.01}}}}, {"build_workspace", "make_report"}),
         ({"features": {"max_constituents": 50}}, {"build_features", "build_levels", "make_report"}),
         ({"unfolding": {"methods": {"multifold": {"iterations": 3}}}}, {"unfold_events", "make_report"}),
+        ({"firmware": {"models": {"jets": {"quantisation": {"epochs": 4}}}}}, {"quantise_network", "make_report"}),
     ],
 )
 def test_editing_a_configuration_value(

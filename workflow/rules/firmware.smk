@@ -96,7 +96,7 @@ rule train_float:
         runtime=120,
     params:
         samples=firmware_samples,
-        config=firmware_network,
+        config=firmware_settings("family", "hidden", "latent", "kl_weight", "training", "encoding"),
         seed=job_seed("train_float", "model"),
     shell:
         "python -m lhcml.firmware.train_float {params.samples} --config {params.config:q} --seed {params.seed} "
@@ -135,7 +135,7 @@ rule quantise_network:
         runtime=120,
     params:
         samples=firmware_samples,
-        config=firmware_network,
+        config=firmware_settings("family", "hidden", "latent", "quantisation", "stimuli"),
         seed=job_seed("quantise_network", "model", "point"),
     shell:
         "python -m lhcml.firmware.quantise_network {params.samples} --float-model {input.model:q} "
@@ -176,9 +176,10 @@ rule quantise_trees:
         runtime=30,
     params:
         samples=firmware_samples,
-        config=firmware_network,
+        config=firmware_settings("encoding", "stimuli"),
         seed=job_seed("quantise_trees", "model", "point"),
+        folder=lambda wildcards, output: os.path.dirname(output.model),
     shell:
         "python -m lhcml.firmware.quantise_trees {params.samples} --model {input.model:q} --meta {input.meta:q} "
         "--point {wildcards.point} --config {params.config:q} --seed {params.seed} "
-        "--folder $(dirname {output.model:q}) > {log:q} 2>&1"
+        "--folder {params.folder:q} > {log:q} 2>&1"

@@ -136,11 +136,11 @@ def summary_settings(wildcards) -> str:
     )
 
 
-def firmware_network(wildcards) -> str:
-    """Params function: the settings of a model that its training and quantisation read."""
-    keys = ("family", "hidden", "latent", "kl_weight", "training", "quantisation", "encoding")
-    block = {key: FIRMWARE_MODELS[wildcards.model][key] for key in keys}
-    return as_json(block | {"stimuli": FIRMWARE["stimuli"]})
+def firmware_settings(*keys: str):
+    """Params function: these settings of a model and, if asked for, the number of `stimuli`, as JSON."""
+    return lambda wildcards: as_json(
+        {key: FIRMWARE["stimuli"] if key == "stimuli" else FIRMWARE_MODELS[wildcards.model][key] for key in keys}
+    )
 
 
 def objects_settings(wildcards) -> str:

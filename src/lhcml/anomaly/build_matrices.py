@@ -24,38 +24,18 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from lhcml.anomaly.rapidity_mass import MASSES, TYPES, Objects, fill_slots, nine_masses, rapidity_mass_matrix
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
-from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, require_finite, write_json, write_parquet_parts
 from lhcml.common.identity import EVENT_IDENTITY
+from lhcml.common.objects import apart, passing, read_steps
 
 COLLECTIONS = {"muons": "Muon", "electrons": "Electron", "photons": "Photon"}
 # events at a time: pairs of 35 objects take 40 MB a quantity
 STEP = 4000
 FB_IN_PB = 1000.0
-
-
-def read_steps(path: Path, names: Sequence[str]) -> Iterator[ak.Array]:
-    """Yield the branches of a skim that it has out of `names`, some events at a time; at least one step.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read.
-    """
-    try:
-        with uproot.open(path) as file:
-            tree = file["Events"]
-            present = [name for name in names if name in tree]
-            for start in range(0, max(tree.num_entries, 1), STEP):
-                yield tree.arrays(present, entry_start=start, entry_stop=start + STEP)
-    except Exception as error:  # uproot raises a dozen types on damaged bytes
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise UserError(f"cannot read {path} ({type(error).__name__}: {reason})", "make the skim again") from error
 
 
 def branch_names(config: Mapping[str, Any]) -> list[str]:
@@ -103,22 +83,6 @@ def read_objects(events: ak.Array, collection: str, extra: Sequence[str], where:
             )
         require_finite(f"branch {branch}", columns[name], where)
     return ak.zip(columns)
-
-
-def passing(objects: ak.Array, cuts: Mapping[str, Mapping[str, float]]) -> ak.Array:
-    """Return the objects that pass the cuts on their columns; `abs_eta` is the absolute pseudorapidity."""
-    for name, limits in cuts.items():
-        values = abs(objects["eta"]) if name == "abs_eta" else objects[name]
-        objects = objects[in_range(values, limits)]
-    return objects
-
-
-def apart(objects: ak.Array, others: ak.Array, distance: float) -> ak.Array:
-    """Return the objects with none of the others within a distance in (eta, phi)."""
-    one, two = ak.unzip(ak.cartesian([objects, others], axis=1, nested=True))
-    dphi = (one["phi"] - two["phi"] + np.pi) % (2 * np.pi) - np.pi
-    near = np.hypot(one["eta"] - two["eta"], dphi) < distance
-    return objects[~ak.any(near, axis=-1)]
 
 
 def select_objects(events: ak.Array, config: Mapping[str, Any], where: str) -> tuple[dict[str, ak.Array], list[str]]:
@@ -245,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def parts() -> Iterator[dict[str, Any]]:
         nonlocal accepted
         for path in args.skims:
-            for events in read_steps(path, branch_names(config)):
+            for events in read_steps(path, branch_names(config), STEP):
                 columns, lacks = matrix_columns(events, config, weight_to_pb, str(path))
                 lacking.intersection_update(lacks)
                 counts["events"] += len(events)

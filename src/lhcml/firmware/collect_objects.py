@@ -22,14 +22,13 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-import uproot
 from numpy.typing import NDArray
 
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
-from lhcml.common.cuts import in_range
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, require_finite
 from lhcml.common.identity import EVENT_IDENTITY
+from lhcml.common.objects import apart, passing, read_steps
 from lhcml.common.split import split_events
 from lhcml.firmware.input_table import write_inputs
 
@@ -58,49 +57,28 @@ def branch_names(config: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def read_steps(path: Path, names: Sequence[str]) -> Iterator[ak.Array]:
-    """Yield branches of a skim some events at a time; at least one step, which may hold no event.
+def check_branches(events: ak.Array, names: Sequence[str], where: str) -> None:
+    """Check the branches of some events.
 
     Raises
     ------
     UserError
-        If the file cannot be read, lacks a branch, or a number in it is NaN or infinite.
+        If one is missing, or a number in it is NaN or infinite.
     """
-    try:
-        with uproot.open(path) as file:
-            tree = file["Events"]
-            missing = [name for name in names if name not in tree]
-            if missing:
-                raise UserError(
-                    f"{path} has no branch {', '.join(missing)}",
-                    "add its collection to `keep.collections` of the channel, or mend the cuts of the inputs",
-                )
-            for start in range(0, max(tree.num_entries, 1), STEP):
-                events = tree.arrays(names, entry_start=start, entry_stop=start + STEP)
-                for name in names:
-                    require_finite(f"branch {name}", events[name], str(path))
-                yield events
-    except UserError:
-        raise
-    except Exception as error:  # uproot raises a dozen types on damaged bytes
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise UserError(f"cannot read {path} ({type(error).__name__}: {reason})", "make the skim again") from error
+    missing = [name for name in names if name not in events.fields]
+    if missing:
+        raise UserError(
+            f"{where} has no branch {', '.join(missing)}",
+            "add its collection to `keep.collections` of the channel, or mend the cuts of the inputs",
+        )
+    for name in names:
+        require_finite(f"branch {name}", events[name], where)
 
 
 def select(objects: ak.Array, cuts: Mapping[str, Mapping[str, float]]) -> ak.Array:
     """Return the objects that pass the cuts, hardest first."""
-    for name, limits in cuts.items():
-        values = abs(objects["eta"]) if name == "abs_eta" else objects[name]
-        objects = objects[in_range(values, limits)]
+    objects = passing(objects, cuts)
     return objects[ak.argsort(objects["pt"], axis=1, ascending=False, stable=True)]
-
-
-def away_from(jets: ak.Array, leptons: ak.Array, distance: float) -> ak.Array:
-    """Return the jets with no lepton within a distance in (eta, phi)."""
-    jet, lepton = ak.unzip(ak.cartesian([jets, leptons], axis=1, nested=True))
-    dphi = (jet["phi"] - lepton["phi"] + np.pi) % (2 * np.pi) - np.pi
-    near = np.hypot(jet["eta"] - lepton["eta"], dphi) < distance
-    return jets[~ak.any(near, axis=-1)]
 
 
 def selected_objects(events: ak.Array, config: Mapping[str, Any]) -> dict[str, ak.Array]:
@@ -115,7 +93,7 @@ def selected_objects(events: ak.Array, config: Mapping[str, Any]) -> dict[str, a
     jets = collection(config["jets"], "jets")[events["selectedJet_nominal"]]
     # the energy of an electron, and what a muon radiates, is clustered into a jet as well: one object, not two
     for leptons in found.values():
-        jets = away_from(jets, leptons, wanted["overlap"])
+        jets = apart(jets, leptons, wanted["overlap"])
     return found | {"jets": select(jets, wanted["jets"]["cuts"])}
 
 
@@ -165,8 +143,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     factor = weight_to_pb(read_json(args.cutflow), args.dataset)
 
     def parts() -> Iterator[dict[str, Any]]:
+        names = branch_names(args.config)
         for path in args.skims:
-            for events in read_steps(path, branch_names(args.config)):
+            for events in read_steps(path, names, STEP):
+                check_branches(events, names, str(path))
                 identity = {name: ak.to_numpy(events[name]).astype(np.int64) for name in EVENT_IDENTITY}
                 yield {
                     **identity,

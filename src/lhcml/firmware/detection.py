@@ -153,6 +153,29 @@ def counts_above(sample: Sample, thresholds: ArrayLike) -> tuple[Floats, Floats]
     return np.stack(sums), np.stack(variances)
 
 
+def area(scores: Floats, is_signal: NDArray[np.bool_], weights: Floats, what: str = "test") -> float:
+    """Return the area under the ROC curve of rows of both classes.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (rows,)
+        Higher is more signal-like.
+    is_signal : ndarray of bool, shape (rows,)
+        Class of each row; both are there.
+    weights : ndarray of float64, shape (rows,)
+        Not negative.
+    what : str
+        Rows, for messages.
+
+    Raises
+    ------
+    UserError
+        As `make_sample`, for either class.
+    """
+    one, zero = (make_sample(scores[rows], weights[rows], what) for rows in (is_signal, ~is_signal))
+    return roc_curve(one, zero).auc()
+
+
 def sums_above(sample: Sample, thresholds: ArrayLike) -> tuple[Floats, Floats]:
     """Return the sum of weights at or above each threshold and its statistical uncertainty, see `counts_above`."""
     sums, variances = counts_above(sample, thresholds)

@@ -37,11 +37,12 @@ def compare_outputs(reference: NDArray[np.float64], found: NDArray[np.float64]) 
         With a sentence on the first event that differs, empty if none does.
     """
     answers = np.asarray(found, dtype=np.float64).reshape(reference.shape)
-    # NaN differs from everything, also in size
+    # NaN differs from everything
     different = ~(answers == reference)
     rows = different.any(axis=1)
-    size = np.nan_to_num(np.abs(answers - reference), nan=np.inf, posinf=np.inf)
-    largest = float(min(size.max(initial=0.0), np.finfo(np.float64).max))
+    # the largest number there is stands for differences that are none: NaN and infinity have no JSON
+    largest = float(np.fmax.reduce(np.abs(answers - reference), axis=None, initial=0.0))
+    largest = largest if np.isfinite(answers).all() else float(np.finfo(np.float64).max)
     first = ""
     if rows.any():
         event = int(np.argmax(rows))

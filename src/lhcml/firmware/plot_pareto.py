@@ -14,11 +14,6 @@ MARKERS = {"post": "o", "aware": "s", "ebops": "D"}
 METHODS = {"post": "after training", "aware": "aware, fixed bits", "ebops": "aware, bits learnt"}
 
 
-def method_of(point: str) -> str:
-    """Return how a point was quantised, a key of `METHODS`."""
-    return next(name for name in METHODS if point.startswith(name))
-
-
 def pareto_front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the points that no other beats in both area and look-up tables, by look-up tables."""
     front: list[Mapping[str, Any]] = []
@@ -31,7 +26,7 @@ def pareto_front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def draw_points(axes: Any, rows: Sequence[Mapping[str, Any]], key: str, chosen: str) -> None:
     """Draw a figure of all points against their look-up tables, with the names of the points."""
     for number, (method, text) in enumerate(METHODS.items()):
-        some = [row for row in rows if method_of(row["point"]) == method]
+        some = [row for row in rows if row["method"] == method]
         if some:
             axes.plot([row["lut"] for row in some], [row[key] for row in some], linestyle="none", markersize=8,
                       marker=MARKERS[method], color=COLOURS[number], label=text)  # fmt: skip

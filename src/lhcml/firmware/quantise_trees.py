@@ -24,7 +24,7 @@ from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, write_json, write_parquet
 from lhcml.common.identity import JET_IDENTITY
-from lhcml.firmware.detection import make_sample, roc_curve
+from lhcml.firmware.detection import area
 from lhcml.firmware.encoding import Encoding, check_values, fit_features
 from lhcml.firmware.input_table import InputTable, read_inputs
 from lhcml.firmware.stimuli import draw_inputs, write_stimuli
@@ -166,15 +166,6 @@ def describe(trees: FixedTrees, original: FloatTrees) -> dict[str, Any]:
     }
 
 
-def area(rows: Rows, scores: NDArray[np.float64]) -> float:
-    """Return the area under the ROC curve of signal against background."""
-    signal = rows.label == 1
-    return roc_curve(
-        make_sample(scores[signal], rows.weight[signal], "signal"),
-        make_sample(scores[~signal], rows.weight[~signal], "background"),
-    ).auc()
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Read a tagger and inputs, write the integer trees, what describes them, stimuli and scores."""
     parser = make_parser(__doc__)
@@ -216,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("XGBoost on encoded inputs: margins differ by at most %.3g; rounding allows %.3g", largest, bound)
 
     validation = kept.split == "validation"
+    signal, weight = kept.label[validation] == 1, kept.weight[validation]
     test = words[kept.split == "test"]
     inputs, events = draw_inputs(test, encoding, config["stimuli"], args.seed)
     leaves = np.concatenate([tree.leaves() for tree in trees.trees])
@@ -234,8 +226,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "zero_share": float(np.mean(leaves == 0)),
             "input": {"bits": grid.bits, "integer": grid.integer},
             "saturated": saturated,
-            "auc_float": area(kept.take(validation), margins[validation]),
-            "auc_fixed": area(kept.take(validation), scores[validation]),
+            "auc_float": area(margins[validation], signal, weight),
+            "auc_fixed": area(scores[validation], signal, weight),
             "trees": sizes,
             "rounding": {"largest": largest, "bound": bound},
         },

