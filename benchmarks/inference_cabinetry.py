@@ -149,8 +149,8 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, default=8, help="shape uncertainties")
     parser.add_argument("--rates", type=int, default=8, help="rate uncertainties")
     args = parser.parse_args()
-    # cabinetry and pyhf warn of deprecated calls and of logarithms on the way of their fits; the results are compared
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    # pyhf calls a deprecated part of jsonschema, and warns of logarithms on the way of fits; the results are compared
+    warnings.filterwarnings("ignore", message="jsonschema.RefResolver is deprecated")
     warnings.filterwarnings("ignore", message=".* encountered in ", category=RuntimeWarning)
     logging.getLogger("pyhf").setLevel(logging.WARNING)
     spec = make_workspace(args.bins, args.shapes, args.rates)
