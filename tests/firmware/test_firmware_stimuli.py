@@ -22,10 +22,11 @@ def test_events_first_then_corners_then_words_of_the_whole_grid():
     assert np.unique(inputs[23:]).tolist() == (np.arange(-8, 8) / 4).tolist()
 
 
-def test_many_events_leave_a_fifth_to_random_words():
+def test_all_events_are_there_and_a_fifth_of_the_number_is_random():
     inputs, count = draw_inputs(events(5000), ENCODING, 1000, 3)
-    assert inputs.shape == (1000, 2)
-    assert count == 800
+    assert inputs.shape == (5200, 2)
+    assert count == 5000
+    assert np.array_equal(inputs[:5000], events(5000))
 
 
 def test_same_seed_same_words():

@@ -92,7 +92,7 @@ rule train_float:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 3),
+        mem_mb=memory(2000, 20),
         runtime=120,
     params:
         samples=firmware_samples,
@@ -131,7 +131,7 @@ rule quantise_network:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 3),
+        mem_mb=memory(2000, 20),
         runtime=120,
     params:
         samples=firmware_samples,
@@ -172,7 +172,7 @@ rule quantise_trees:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 3),
+        mem_mb=memory(1000, 20),
         runtime=30,
     params:
         samples=firmware_samples,

@@ -26,7 +26,7 @@ rule convert_network:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        mem_mb=memory(3000, 40),
         runtime=60,
     params:
         clock=FIRMWARE["clock_mhz"],
@@ -59,7 +59,7 @@ rule emulate_trees:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        mem_mb=memory(3000, 40),
         runtime=60,
     params:
         clock=FIRMWARE["clock_mhz"],
@@ -121,7 +121,7 @@ rule write_rtl:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, 40),
         runtime=60,
     params:
         clock=FIRMWARE["clock_mhz"],
@@ -154,7 +154,7 @@ rule simulate_rtl:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, 40),
         runtime=60,
     shell:
         "python -m lhcml.firmware.simulate_rtl --project {input.project:q} --description {input.meta:q} "

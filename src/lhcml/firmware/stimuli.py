@@ -1,8 +1,8 @@
 """The words that every gate is checked on: `stimuli.npz`.
 
-Test events come first; words over the whole grid of the inputs, which no event need ever have, fill up to the number
-asked for: all inputs at their lowest, at their highest, at zero, and then seeded random words. They reach overflows
-that events of a simulation do not.
+All test events come first, then words over the whole grid of the inputs, which no event need ever have: all inputs at
+their lowest, at their highest, at zero, and seeded random words, up to the number asked for, and a fifth of it in any
+case. They reach overflows that events of a simulation do not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import write_atomic
 from lhcml.firmware.encoding import Array, Encoding
 
-# at least this share of the stimuli are words over the whole grid
+# of the number asked for: so many are words over the whole grid at least
 RANDOM_SHARE = 0.2
 LEAST = 10
 
@@ -33,18 +33,18 @@ class Stimuli:
 
 
 def draw_inputs(events: Array, encoding: Encoding, count: int, seed: int) -> tuple[Array, int]:
-    """Return `count` rows of inputs on the grid and how many of the first are test events.
+    """Return at least `count` rows of inputs on the grid and how many of the first are test events.
 
     Parameters
     ----------
     events : array, shape (events, inputs)
-        Encoded test events.
+        Encoded test events; all are taken.
     encoding : Encoding
         Format of the words.
     count : int
-        Rows to return, at least 10.
+        Least number of rows, at least 10.
     seed : int
-        Seed of the choice of events and of the random words.
+        Seed of the random words.
 
     Raises
     ------
@@ -56,18 +56,16 @@ def draw_inputs(events: Array, encoding: Encoding, count: int, seed: int) -> tup
     if not len(events):
         raise UserError("no test events for the stimuli", "give more events, or a larger share to the test split")
     generator = np.random.default_rng(seed)
-    most = count - max(int(np.ceil(RANDOM_SHARE * count)), 3)
-    # in the order of the file, so that a run of events stays one
-    chosen = np.sort(generator.choice(len(events), size=min(most, len(events)), replace=False))
     width = events.shape[1]
+    added = max(count - len(events), int(np.ceil(RANDOM_SHARE * count)), 3)
     corners = np.repeat([[encoding.low], [encoding.high], [0.0]], width, axis=1)
     words = generator.integers(
         round(encoding.low / encoding.step),
         round(encoding.high / encoding.step),
-        size=(count - len(chosen) - len(corners), width),
+        size=(added - len(corners), width),
         endpoint=True,
     )
-    return np.concatenate([events[chosen], corners, words * encoding.step]), len(chosen)
+    return np.concatenate([events, corners, words * encoding.step]), len(events)
 
 
 def write_stimuli(path: str | Path, inputs: ArrayLike, outputs: ArrayLike, events: int) -> None:
