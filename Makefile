@@ -2,6 +2,7 @@
 # make test  lint, unit, property and workflow tests (PYTEST="-k skim" for some of them)
 # make envs  only build the environments of the rules
 # make docs  write the generated reference pages in docs/
+# make new-analysis DIR=../mine  a repository for an analysis on top of this workflow
 # make clean remove results, environments and caches
 
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ PYTEST ?=
 ACTIVATE := source .venv/bin/activate
 CONFIGFILES := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run test lint envs docs clean venv test-env
+.PHONY: run test lint envs docs new-analysis clean venv test-env
 
 run: venv
 	$(ACTIVATE) && snakemake --cores $(CORES) $(CONFIGFILES)
@@ -43,6 +44,9 @@ test: lint
 
 docs: venv
 	$(ACTIVATE) && python workflow/write_reference.py
+
+new-analysis: venv
+	@$(ACTIVATE) && python workflow/new_analysis/create.py $(if $(DIR),$(DIR),$(error say where: make new-analysis DIR=../mine))
 
 clean:
 	rm -rf results/*/ results/report.zip .snakemake .venv .test-env* .numba-cache

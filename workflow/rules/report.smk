@@ -1,9 +1,10 @@
 # Displays, summary, cost table and the report archive.
+# Only the skim reads over the network: events of a remote file are not drawn
 DISPLAYS = [
     (channel, dataset)
     for channel, block in config["channels"].items()
     for dataset in block["datasets"]
-    if config["report"]["displays"]
+    if config["report"]["displays"] and not is_remote(events_file_of(channel, dataset, 0))
 ]
 REPORT_DISPLAYS = [f"results/report/plots/events_{channel}_{dataset}.png" for channel, dataset in DISPLAYS]
 if config["taggers"]["models"]:
@@ -198,7 +199,8 @@ rule make_report:
         runtime=20,
     params:
         config=as_json(MERGED_CONFIG),
-        snakefile=os.path.relpath(ROOT / "Snakefile"),
+        # of an analysis that imports this workflow it is that of the analysis
+        snakefile=os.path.relpath(workflow.main_snakefile),
         targets=lambda wildcards, input: [path for path in input if path not in input.captions],
     shell:
         "printf '%s\\n' {params.config:q} > {output.config:q}; "
