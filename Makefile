@@ -1,5 +1,6 @@
 # make run   set up .venv and run the workflow      (CORES=2, CONFIG=config/quick.yaml)
 # make test  lint, unit, property and workflow tests (PYTEST="-k skim" for some of them)
+# make plan  predict jobs, time, disk and memory of a configuration (CONFIG=config/full.yaml, CORES=2, SLOTS=500)
 # make envs  only build the environments of the rules
 # make docs  write the generated reference pages in docs/
 # make new-analysis DIR=../mine  a repository for an analysis on top of this workflow
@@ -9,10 +10,11 @@ SHELL := /bin/bash
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 CONFIG ?=
 PYTEST ?=
+SLOTS ?= 500
 ACTIVATE := source .venv/bin/activate
 CONFIGFILES := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run test lint envs docs new-analysis clean venv test-env
+.PHONY: run plan test lint envs docs new-analysis clean venv test-env
 
 run: venv
 	$(ACTIVATE) && snakemake --cores $(CORES) $(CONFIGFILES)
@@ -26,6 +28,9 @@ venv: .venv/.done
 
 envs: venv
 	$(ACTIVATE) && snakemake --cores $(CORES) $(CONFIGFILES) --conda-create-envs-only
+
+plan: venv
+	$(ACTIVATE) && python workflow/plan.py $(CONFIGFILES) --cores $(CORES) --slots $(SLOTS)
 
 # a real conda refuses to create over an environment; the project's own does nothing if the file has not changed
 test-env: venv

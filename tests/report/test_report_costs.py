@@ -1,0 +1,152 @@
+"""The cost model and the schedule, on jobs whose costs are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lhcml.report.costs import Cost, Job, file_sizes, fit_base, fit_costs, fit_slope, in_order, predict_costs
+from lhcml.report.schedule import elapsed_time
+
+MAKE = Job("make", "samples", "top", "a.yaml", 1, (), ("top/0.root",), 100.0, 1.0, "b.tsv")
+READ = Job("read", "skim", "top", "a.yaml", 1, ("top/0.root",), ("top/0.parquet",), None, 1.0, "b.tsv")
+TRAIN = Job("train", "taggers", "", "b.yaml", 2, ("top/0.parquet", "qcd/0.parquet"), ("m.json",), None, 5.0, "b.tsv")
+
+
+@given(base=st.floats(0.5, 20), slopes=st.lists(st.floats(0.01, 10), min_size=1, max_size=3), sizes=st.floats(2, 100))
+def test_a_line_is_found_again(base: float, slopes: list[float], sizes: float) -> None:
+    points = {str(k): [(x, base + slope * x) for x in (1.0, sizes)] for k, slope in enumerate(slopes)}
+    fitted = fit_base(points, floor=0.0)
+    # relative errors: what is left of a base beside the cheapest job is lost in rounding
+    assert fitted == pytest.approx(base, rel=1e-6, abs=1e-9)
+    assert fit_slope(points["0"], fitted) == pytest.approx(slopes[0], rel=1e-6)
+
+
+def test_variants_of_one_size_each_share_a_slope() -> None:
+    assert fit_base({"a": [(1.0, 12.0)], "b": [(10.0, 30.0)]}, floor=0.0) == pytest.approx(10.0)
+
+
+def test_without_a_spread_of_sizes_the_floor_is_the_base() -> None:
+    points = {"a": [(10.0, 30.0), (11.0, 32.0)]}
+    assert fit_base(points, floor=4.0) == 4.0
+    # but no more than the cheapest job took
+    assert fit_base(points, floor=50.0) == 30.0
+
+
+def test_jobs_that_read_no_events_cost_the_same_always() -> None:
+    assert fit_base({"a": [(0.0, 3.0), (0.0, 5.0)]}, floor=1.0) == 4.0
+    assert fit_slope([(0.0, 3.0), (0.0, 5.0)], 4.0) == 0.0
+
+
+def test_a_cost_that_falls_with_the_size_is_flat() -> None:
+    points = [(1.0, 5.0), (10.0, 4.0)]
+    base = fit_base({"a": points}, floor=0.0)
+    assert base == 4.0
+    assert fit_slope(points, base) >= 0.0
+
+
+def chain(events: float, passes: float) -> list[Job]:
+    """Return jobs that make two files, read them, and train on both; listed backwards."""
+    jobs = []
+    for name in ("top", "qcd"):
+        jobs.append(replace(MAKE, variant=name, outputs=(f"{name}/0.root",), events=events))
+        jobs.append(replace(READ, variant=name, inputs=(f"{name}/0.root",), outputs=(f"{name}/0.parquet",)))
+    return [replace(TRAIN, passes=passes), *reversed(jobs)]
+
+
+def measured(events: float, passes: float) -> list[tuple[Job, float, Cost]]:
+    """Return the jobs of the chain with sizes and costs by hand."""
+    entries = []
+    for job in chain(events, passes):
+        if job.rule == "make":
+            # top takes twice the time of qcd; 20 kB an event
+            slope = 0.02 if job.variant == "top" else 0.01
+            entries.append((job, events, Cost(2 + slope * events, 1 + slope * events, 200, 0.02 * events, 0)))
+        elif job.rule == "read":
+            size = 0.02 * events
+            entries.append((job, size, Cost(3 + 0.5 * size, 3 + 0.5 * size, 300, 0.1 * size, 0.5)))
+        else:
+            size = 2 * 0.1 * 0.02 * events
+            cost = Cost(5 + 0.1 * size * passes, 6 + 0.2 * size * passes, 400 + 3 * size, 0, 1.5)
+            entries.append((job, size, cost))
+    return entries
+
+
+def test_a_run_of_ten_times_the_events_is_predicted_exactly() -> None:
+    model = fit_costs([*measured(1000, 5), *measured(100, 10)])
+    assert model["make"]["largest_size"] == 1000
+    assert model["make"]["base"]["seconds"] == pytest.approx(2)
+    assert model["make"]["variants"]["top"]["seconds"] == pytest.approx(0.02)
+    predicted = {(job.rule, job.variant): (size, cost) for job, size, cost in predict_costs(chain(1e4, 20), model, {})}
+    for job, size, cost in measured(1e4, 20):
+        found_size, found = predicted[job.rule, job.variant]
+        assert found_size == pytest.approx(size)
+        assert found is not None
+        for name in ("seconds", "cpu_seconds", "memory_mb", "table_mb", "other_mb"):
+            assert getattr(found, name) == pytest.approx(getattr(cost, name), rel=1e-6, abs=1e-6), (job, name)
+
+
+def test_an_unknown_variant_costs_what_its_rule_does_and_an_unknown_rule_nothing_known() -> None:
+    model = fit_costs(measured(1000, 5))
+    other, new = replace(MAKE, variant="zjets", events=1000.0), replace(MAKE, rule="new", outputs=("x",))
+    (_, _, cost), (_, _, none) = predict_costs([other, new], model, {})
+    # the mean of 22 s and 12 s
+    assert cost is not None
+    assert cost.seconds == pytest.approx(17)
+    assert none is None
+
+
+def test_files_of_the_user_have_their_size() -> None:
+    model = fit_costs(measured(1000, 5))
+    ((_, size, _),) = predict_costs([replace(READ, inputs=("mine.root", "no.json"))], model, {"mine.root": 800.0})
+    assert size == 800.0
+
+
+def test_jobs_come_after_those_whose_files_they_read() -> None:
+    ordered = in_order(chain(100, 1))
+    assert ordered[-1].rule == "train"
+    assert [job.rule for job in ordered].count("make") == 2
+    assert ordered.index(next(job for job in ordered if job.rule == "make")) < 2
+
+
+def test_tables_and_other_files_are_told_apart(tmp_path: Path) -> None:
+    for name, count in (("a.root", 3000), ("b.parquet", 1000), ("c.png", 500)):
+        (tmp_path / name).write_bytes(b"0" * count)
+    assert file_sizes(tmp_path) == (0.004, 0.0005)
+    assert file_sizes(tmp_path / "c.png") == (0.0, 0.0005)
+    assert file_sizes(tmp_path / "none") == (0.0, 0.0)
+
+
+def test_schedule_by_hand() -> None:
+    # three jobs of 2 s, then one that waits for two of them
+    seconds, threads, waits = [2.0, 2.0, 2.0, 3.0], [1, 1, 1, 1], {3: {0, 1}}
+    assert elapsed_time(seconds, threads, waits, 1) == 9
+    # 0 and 1 until 2; then 2 (ready from the start) and 3 until 5
+    assert elapsed_time(seconds, threads, waits, 2) == 5
+    assert elapsed_time(seconds, threads, waits, 100) == 5
+    # a job that takes both cores waits until both are free
+    assert elapsed_time([2.0, 1.0, 1.0], [1, 2, 1], {}, 2) == 3
+    # and takes all there are if it wants more
+    assert elapsed_time([2.0, 1.0], [4, 1], {}, 2) == 3
+    assert elapsed_time([], [], {}, 2) == 0
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.integers(1, 8))
+def test_a_schedule_lies_between_its_bounds(seconds: list[float], cores: int) -> None:
+    waits = {job: {job // 2} for job in range(1, len(seconds))}
+    longest = [0.0] * len(seconds)
+    for job, time in enumerate(seconds):
+        longest[job] = time + (longest[job // 2] if job else 0.0)
+    found = elapsed_time(seconds, [1] * len(seconds), waits, cores)
+    lower = max(sum(seconds) / cores, max(longest))
+    # Graham's bound of list scheduling
+    assert lower * (1 - 1e-9) <= found <= (sum(seconds) / cores + max(longest)) * (1 + 1e-9)
+
+
+def test_a_circle_is_told() -> None:
+    with pytest.raises(ValueError, match="circle"):
+        elapsed_time([1.0, 1.0], [1, 1], {0: {1}, 1: {0}}, 2)

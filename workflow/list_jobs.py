@@ -1,0 +1,130 @@
+"""The jobs of a configuration with their files, from the graph that Snakemake builds for a dry run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from snakemake.api import SnakemakeApi
+from snakemake.settings.enums import Quietness
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from lhcml.common.files import read_json  # noqa: E402
+from lhcml.common.references import BEST_TAGGER  # noqa: E402
+from lhcml.report.costs import Job  # noqa: E402
+
+# Wildcards that only number jobs of the same cost per size
+NUMBERS = ("chunk", "seed", "size", "shift", "batch", "mixture", "window", "patch")
+# What a job makes by itself, by its rule: a parameter of the rule, and a key in it if it is JSON
+MADE: dict[str, tuple[str, ...]] = {"generate_events": ("events",), "import_events": ("rows",)}
+# How often a job goes through what it reads: numbers in its parameter `config`, which are multiplied
+PASSES: dict[str, tuple[str, ...]] = {
+    "train_bdt": ("boosting.rounds",),
+    "train_network": ("training.epochs",),
+    "train_autoencoder": ("training.epochs",),
+    "train_event_autoencoder": ("training.epochs",),
+    "train_float": ("training.epochs",),
+    "quantise_network": ("quantisation.epochs",),
+    "unfold_events": ("method.iterations", "method.members"),
+}
+
+
+def key_of(block: Any, path: str) -> Any:
+    """Return the value at a dotted path in nested mappings, None if there is none."""
+    for name in path.split("."):
+        block = block.get(name) if isinstance(block, Mapping) else None
+    return block
+
+
+def passes_of(rule: str, params: Mapping[str, Any]) -> float:
+    """Return how often a job goes through what it reads; 1 for most rules."""
+    if rule not in PASSES:
+        return 1.0
+    settings = json.loads(params["config"])
+    passes = 1.0
+    for path in PASSES[rule]:
+        passes *= key_of(settings, path) or 1
+    return passes
+
+
+def made_by(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]) -> float | None:
+    """Return how many events or pseudo-experiments a job makes; None for a job that only reads."""
+    if rule == "throw_toys":
+        block = json.loads(params["config"])[wildcards["ensemble"]]
+        return float(block["count"]) / block["batches"]
+    return float(params[MADE[rule][0]]) if rule in MADE else None
+
+
+def cost_job(job: Any) -> Job:
+    """Return what the cost of a job of Snakemake depends on."""
+    rule = job.rule.name
+    wildcards = dict(job.wildcards_dict)
+    params = dict(job.params.items()) if rule in MADE or rule in PASSES or rule == "throw_toys" else {}
+    code = {str(path) for name in ("code", "family") for path in [job.input.get(name) or []] for path in as_list(path)}
+    benchmark = str(job.benchmark or "")
+    return Job(
+        rule=rule,
+        stage=Path(benchmark).parts[2] if benchmark else "",
+        variant="/".join(value.split("/")[0] for name, value in wildcards.items() if name not in NUMBERS),
+        environment=Path(str(job.rule.conda_env or "")).name,
+        threads=job.threads,
+        inputs=tuple(str(path) for path in job.input if str(path) not in code),
+        outputs=tuple(str(path) for path in job.output),
+        events=made_by(rule, params, wildcards),
+        passes=passes_of(rule, params),
+        benchmark=benchmark,
+    )
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return one value or several as a list."""
+    return [value] if isinstance(value, str) else list(value)
+
+
+def chosen_taggers(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tagger of each measurement that asks for the best: the one chosen in the last run, else the first.
+
+    Which one is best is known after the training only, and the jobs behind the choice are the same for each.
+    """
+    chosen = {}
+    for name, block in config["inference"]["measurements"].items():
+        if block.get("tagger") == BEST_TAGGER:
+            result = Path(f"results/inference/{name}/tagger.json")
+            models = [tagger for tagger, model in config["taggers"]["models"].items() if "family" in model]
+            chosen[name] = read_json(result)["tagger"] if result.is_file() else models[0]
+    return chosen
+
+
+def list_jobs(configfiles: Sequence[Path]) -> list[Job]:
+    """Return all jobs of a configuration, those that have run as well, without targets that only gather files.
+
+    Parameters
+    ----------
+    configfiles : sequence of Path
+        Overlays over `config/config.yaml`.
+    """
+    overrides: dict[str, Any] = {}
+    for _ in range(2):
+        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
+            workflow_api = api.workflow(
+                resource_settings=ResourceSettings(cores=1),
+                config_settings=ConfigSettings(configfiles=list(configfiles), config=overrides),
+                snakefile=ROOT / "Snakefile",
+            )
+            dag_api = workflow_api.dag(DAGSettings())
+            # the public interface prints the graph only; this is what it builds before
+            workflow = dag_api.workflow_api._workflow
+            chosen = chosen_taggers(workflow.globals["config"])
+            if chosen:
+                overrides = {"inference": {"measurements": {name: {"tagger": best} for name, best in chosen.items()}}}
+                continue
+            workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
+            workflow._build_dag()
+            return [cost_job(job) for job in workflow.dag.jobs if job.benchmark]
+    raise AssertionError("a measurement still asks for the best tagger")

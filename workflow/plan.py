@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""Predict what a configuration costs before it runs: jobs, time, disk and memory of each stage.
+
+The jobs are those of Snakemake's dry run. What they cost follows from `workflow/costs.json`, measured in the default
+run, and from the benchmarks in `results/` where a run of yours measured a rule on a tenth of that or more. `make plan`
+calls it; docs/costs.md tells how far to trust it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from list_jobs import ROOT, list_jobs
+
+from lhcml.common.cli import make_parser, run_main
+from lhcml.common.configuration import STAGES
+from lhcml.common.errors import UserError
+from lhcml.common.files import read_json, write_json
+from lhcml.report.costs import (
+    Cost,
+    Job,
+    dependencies,
+    file_sizes,
+    fit_costs,
+    job_size,
+    predict_costs,
+)
+from lhcml.report.schedule import elapsed_time
+from lhcml.report.tabulate_benchmarks import read_benchmark
+
+SHIPPED = ROOT / "workflow/costs.json"
+# Configuration of the last run, as it is kept with its report
+LAST_RUN = Path("results/report/config.json")
+# Own measurements replace the shipped ones if their largest job has this share of the size or more.
+SHARE = 0.1
+# Seconds that Snakemake takes for a job beside the job itself.
+JOB_DELAY = 0.5
+Predicted = Sequence[tuple[Job, float, Cost | None]]
+
+
+def measure_costs(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return the cost model of the jobs that have a benchmark and results in this folder."""
+    sizes: dict[str, tuple[float, float]] = {}
+
+    def size_of(path: str) -> tuple[float, float]:
+        if path not in sizes:
+            sizes[path] = file_sizes(path)
+        return sizes[path]
+
+    measured = []
+    for job in jobs:
+        if Path(job.benchmark).is_file() and all(Path(path).exists() for path in job.outputs):
+            seconds, memory, cpu = read_benchmark(Path(job.benchmark))[0]
+            outputs = [size_of(path) for path in job.outputs]
+            cost = Cost(seconds, cpu, memory, sum(table for table, _ in outputs), sum(other for _, other in outputs))
+            measured.append((job, job_size(job, {path: size_of(path)[0] for path in job.inputs}), cost))
+    return fit_costs(measured)
+
+
+def rounded(value: Any) -> Any:
+    """Return nested numbers to four digits, which are more than the measurement is good for."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def machine() -> str:
+    """Return what the costs were measured on."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8") if info.is_file() else ""
+    names = [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")]
+    return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, {platform.system()}"
+
+
+def best_model(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return the shipped costs, replaced by those of the runs in this folder where these are large enough."""
+    model: dict[str, Any] = read_json(SHIPPED)["rules"] if SHIPPED.is_file() else {}
+    if Path("results/benchmarks").is_dir():
+        own = measure_costs(list_jobs([LAST_RUN]) if LAST_RUN.is_file() else jobs)
+        for rule, entry in own.items():
+            if rule not in model or entry["largest_size"] >= SHARE * model[rule]["largest_size"]:
+                model[rule] = entry
+    return model
+
+
+def stage_rows(predicted: Predicted) -> list[dict[str, Any]]:
+    """Return jobs, hours, GB and the largest memory of each stage, in the order of the stages."""
+    groups: dict[str, list[tuple[Job, Cost]]] = defaultdict(list)
+    for job, _, cost in predicted:
+        if cost:
+            groups[job.stage].append((job, cost))
+    rows = []
+    for stage in STAGES:
+        if stage in groups:
+            largest, rule = max((cost.memory_mb, job.rule) for job, cost in groups[stage])
+            costs = [cost for _, cost in groups[stage]]
+            rows.append(
+                {
+                    "stage": stage,
+                    "jobs": len(costs),
+                    "cpu_hours": sum(cost.cpu_seconds for cost in costs) / 3600,
+                    "job_hours": sum(cost.seconds for cost in costs) / 3600,
+                    "disk_gb": sum(cost.table_mb + cost.other_mb for cost in costs) / 1e3,
+                    "largest_memory_mb": largest,
+                    "largest_memory_rule": rule,
+                }
+            )
+    return rows
+
+
+def rule_rows(predicted: Predicted, model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the same of each rule, dearest first, with how far its largest job lies beyond what was measured."""
+    groups: dict[str, list[tuple[float, Cost]]] = defaultdict(list)
+    for job, size, cost in predicted:
+        if cost:
+            groups[job.rule].append((size, cost))
+    rows = [
+        {
+            "rule": rule,
+            "stage": model[rule]["stage"],
+            "jobs": len(group),
+            "cpu_hours": sum(cost.cpu_seconds for _, cost in group) / 3600,
+            "longest_job_hours": max(cost.seconds for _, cost in group) / 3600,
+            "disk_gb": sum(cost.table_mb + cost.other_mb for _, cost in group) / 1e3,
+            "largest_memory_mb": max(cost.memory_mb for _, cost in group),
+            "beyond_measured": max(size for size, _ in group) / largest
+            if (largest := model[rule]["largest_size"])
+            else 1,
+        }
+        for rule, group in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row["cpu_hours"])
+
+
+def wall_hours(predicted: Predicted, cores: int, delay: float) -> float:
+    """Return the hours of all jobs on a number of cores, each with a delay (s) before it starts."""
+    jobs = [job for job, _, _ in predicted]
+    seconds = [delay + (cost.seconds if cost else 0.0) for _, _, cost in predicted]
+    return elapsed_time(seconds, [job.threads for job in jobs], dependencies(jobs), cores) / 3600
+
+
+def make_plan(jobs: Sequence[Job], model: Mapping[str, Any], cores: int, slots: int, delay: float) -> dict[str, Any]:
+    """Return the predicted costs of a configuration: by stage, by rule, in all, and what could not be predicted."""
+    made = {path for job in jobs for path in job.outputs}
+    given = {path for job in jobs for path in job.inputs} - made
+    predicted = predict_costs(jobs, model, {path: file_sizes(path)[0] for path in given})
+    stages = stage_rows(predicted)
+    unknown: dict[str, int] = defaultdict(int)
+    guessed: dict[str, set[str]] = defaultdict(set)
+    for job, _, cost in predicted:
+        if cost is None:
+            unknown[job.rule] += 1
+        elif job.variant not in model[job.rule]["variants"]:
+            guessed[job.rule].add(job.variant)
+    return {
+        "stages": stages,
+        "rules": rule_rows(predicted, model),
+        "total": {
+            "jobs": len(jobs),
+            "cpu_hours": sum(row["cpu_hours"] for row in stages),
+            "disk_gb": sum(row["disk_gb"] for row in stages),
+            "largest_memory_mb": max((row["largest_memory_mb"] for row in stages), default=0.0),
+            "wall_hours": {str(number): wall_hours(predicted, number, delay) for number in (cores, slots)},
+        },
+        "not_measured": dict(unknown),
+        "variants_guessed": {rule: sorted(names) for rule, names in guessed.items()},
+    }
+
+
+def plan_text(plan: Mapping[str, Any], cores: int, slots: int) -> str:
+    """Return the plan as a table for the terminal."""
+    lines = [f"{'stage':10s}{'jobs':>8s}{'CPU hours':>12s}{'disk [GB]':>12s}{'largest memory [GB]':>22s}"]
+    for row in plan["stages"]:
+        lines.append(
+            f"{row['stage']:10s}{row['jobs']:8d}{row['cpu_hours']:12.2f}{row['disk_gb']:12.2f}"
+            f"{row['largest_memory_mb'] / 1e3:12.1f}  {row['largest_memory_rule']}"
+        )
+    total = plan["total"]
+    lines.append(f"{'all':10s}{total['jobs']:8d}{total['cpu_hours']:12.2f}{total['disk_gb']:12.2f}")
+    walls = total["wall_hours"]
+    lines.append(f"\n{walls[str(cores)]:.2f} hours on {cores} cores, {walls[str(slots)]:.2f} hours on {slots} slots")
+    lines.append("(a batch system's waiting time is not in it)\n\ndearest rules:")
+    for row in plan["rules"][:8]:
+        beyond = (
+            f"; largest job {row['beyond_measured']:.0f} x what was measured" if row["beyond_measured"] > 20 else ""
+        )
+        lines.append(
+            f"  {row['rule']:24s}{row['jobs']:6d} jobs{row['cpu_hours']:10.2f} CPU hours, "
+            f"longest {row['longest_job_hours']:.2f} h{beyond}"
+        )
+    for row in sorted(plan["rules"], key=lambda row: -row["largest_memory_mb"])[:5]:
+        if row["largest_memory_mb"] > 4000:
+            lines.append(f"  {row['rule']:24s} needs {row['largest_memory_mb'] / 1e3:.0f} GB of memory")
+    if plan["not_measured"]:
+        counted = ", ".join(f"{rule} ({count})" for rule, count in sorted(plan["not_measured"].items()))
+        lines.append(f"not in the sums, as never measured (jobs): {counted}")
+    if plan["variants_guessed"]:
+        named = "; ".join(f"{rule}: {', '.join(names)}" for rule, names in sorted(plan["variants_guessed"].items()))
+        lines.append(f"taken to cost what others of their rule do: {named}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the plan of a configuration and write it as JSON, or write the costs measured in this folder."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="overlays, as for Snakemake")
+    parser.add_argument("--cores", type=int, default=2, help="cores of one machine")
+    parser.add_argument("--slots", type=int, default=500, help="cores of a batch system")
+    parser.add_argument("--json", type=Path, default=Path("results/plan.json"), help="plan to write")
+    parser.add_argument(
+        "--write-costs", type=Path, help="only write the costs measured in results/ of this configuration"
+    )
+    args = parser.parse_args(argv)
+    jobs = list_jobs(args.configfile)
+    if args.write_costs:
+        rules = measure_costs(jobs)
+        if not rules:
+            raise UserError("no benchmarks in results/benchmarks", "run the workflow first")
+        write_json(args.write_costs, {"machine": machine(), "rules": rounded(rules)})
+        return
+    model = best_model(jobs)
+    if not model:
+        raise UserError("no measured costs", f"run the workflow first, or restore {SHIPPED}")
+    plan = make_plan(jobs, model, args.cores, args.slots, JOB_DELAY)
+    write_json(args.json, plan)
+    print(plan_text(plan, args.cores, args.slots))
+
+
+if __name__ == "__main__":
+    run_main(main)
