@@ -4,17 +4,23 @@
 # make envs  only build the environments of the rules
 # make docs  write the generated reference pages in docs/
 # make new-analysis DIR=../mine  a repository for an analysis on top of this workflow
+# make cancel  cancel the Slurm jobs of this folder and wait until they are gone (FOLDER=... of another run)
+# make chaos N=50  kill the run at random moments, resume, compare (REFERENCE=folder of results; docs/reliability.md)
 # make clean remove results, environments and caches
 
 SHELL := /bin/bash
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 CONFIG ?=
+FOLDER ?= $(CURDIR)
 PYTEST ?=
+N ?= 50
+SEED ?= 1
+REFERENCE ?=
 SLOTS ?= 500
 ACTIVATE := source .venv/bin/activate
 CONFIGFILES := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run plan test lint envs docs new-analysis clean venv test-env
+.PHONY: run plan test lint envs docs chaos new-analysis cancel clean venv test-env
 
 run: venv
 	$(ACTIVATE) && snakemake --cores $(CORES) $(CONFIGFILES)
@@ -53,5 +59,14 @@ docs: venv
 new-analysis: venv
 	@$(ACTIVATE) && python workflow/new_analysis/create.py $(if $(DIR),$(DIR),$(error say where: make new-analysis DIR=../mine))
 
+cancel:
+	@jobs() { squeue --me --noheader --format "%i %Z" | awk -v folder="$(FOLDER)" '$$2 == folder {print $$1}'; }; \
+	  jobs | xargs --no-run-if-empty scancel; while [ -n "$$(jobs)" ]; do sleep 2; done
+
+# the quick configuration unless CONFIG names another
+chaos: venv test-env
+	$(ACTIVATE) && .test-env/bin/python workflow/chaos.py --kills $(N) --seed $(SEED) \
+	  $(if $(REFERENCE),--reference $(REFERENCE)) -- --cores $(CORES) --configfile $(or $(CONFIG),config/quick.yaml)
+
 clean:
-	rm -rf results/*/ results/report.zip .snakemake .venv .test-env* .numba-cache
+	rm -rf results/*/ results/report.zip .snakemake .venv .test-env* .numba-cache .chaos

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,16 +19,28 @@ if TYPE_CHECKING:
     import awkward as ak
 
 
+# what the system answers when a file system takes no more: full, over quota, over the limit of a file, read-only
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+# a file system with less free bytes is full: libraries in C++ tell that in words of their own
+FULL = 100_000
+
+
+def has_room(folder: Path, error: Exception) -> bool:
+    """Tell whether an error in writing has another cause than a file system that takes no more."""
+    return getattr(error, "errno", None) not in NO_ROOM and shutil.disk_usage(folder).free > FULL
+
+
 @contextmanager
 def write_atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it to `path` when the block ends well.
 
-    A job that is killed or fails in mid-write leaves no file under the final name.
+    A job that is killed or fails in mid-write leaves no file under the final name. The content is on the disk before
+    the name is, so that this holds for a power cut as well, and a quota that shows up only then is an error.
 
     Raises
     ------
     UserError
-        If the folder cannot be written.
+        If the folder cannot be written, or has no room for the file.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
@@ -40,7 +54,16 @@ def write_atomic(path: str | Path) -> Iterator[Path]:
         ) from error
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if isinstance(error, UserError) or has_room(path.parent, error):
+            raise
+        raise UserError(
+            f"cannot write {path}: {error} ({shutil.disk_usage(path.parent).free // 10**6} MB are free)",
+            "make room (or raise the quota) and run the same command again; what is complete is kept",
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -76,6 +99,11 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"cannot read {path}: {error.strerror}", "check the path") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON: {error}", "delete it and run again, or mend it") from error
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether a file name is an address, e.g. `root://host//path`."""
+    return "://" in path
 
 
 def read_list(path: str | Path) -> list[str]:

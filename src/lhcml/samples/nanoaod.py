@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -151,11 +151,15 @@ class EventFile(AbstractContextManager["EventFile"]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._atomic = write_atomic(path)
+        self._path = path
         self._tree: Any = None
 
     def __enter__(self) -> EventFile:
-        self._file = uproot.recreate(self._atomic.__enter__(), compression=uproot.ZSTD(3))
+        with ExitStack() as stack:
+            temporary = stack.enter_context(write_atomic(self._path))
+            self._file = stack.enter_context(closing(uproot.recreate(temporary, compression=uproot.ZSTD(3))))
+            # left open for the block; a failure up to here closes both
+            self._open = stack.pop_all()
         return self
 
     def add(self, events: Columns) -> None:
@@ -176,5 +180,4 @@ class EventFile(AbstractContextManager["EventFile"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._atomic.__exit__(kind, error, trace)
+        self._open.__exit__(kind, error, trace)

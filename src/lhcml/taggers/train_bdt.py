@@ -144,7 +144,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     size = count_parameters(booster)
     log.info("best round %d of %d, %s, %.1f s", size["trees"], len(history), size, seconds)
     with write_atomic(args.output) as temporary:
-        booster.save_model(temporary)
+        # `save_model` loses the end of the file without an error when the disk becomes full
+        temporary.write_bytes(booster.save_raw("json"))
     write_json(
         args.meta,
         {

@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""Compare the results of two runs file by file; status 1 if they differ.
+
+  python workflow/compare_results.py results /elsewhere/results
+
+Two files are the same if their bytes are. Where they are not, the kind of file decides what may differ: `RULES` states
+it, with the reason. A file that no rule names may not differ in a single byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import fnmatch
+import json
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Snakemake's notes of when, how fast and where each job ran
+RECORDS = ("logs", "benchmarks")
+# Snakemake's mark in a folder that a rule makes
+STAMP = ".snakemake_timestamp"
+# keys of JSON files whose values tell how long something took, or which commit of the source tree made it
+MEASURED = frozenset(
+    {
+        "git", "seconds", "train_seconds", "build_seconds", "run_seconds",
+        "train_jets_per_second", "jets_per_second",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between the two versions of a file."""
+
+    name: str
+    what: str
+
+
+def is_temporary(path: Path) -> bool:
+    """Tell whether a file has the temporary name under which the workflow writes (`lhcml.common.files`)."""
+    return path.name.startswith(".") and ".part" in path.name
+
+
+def list_results(folder: Path) -> Iterator[str]:
+    """Yield the names, relative to a folder of results, of its files: no records of Snakemake, no temporary files."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] not in RECORDS and path.name != STAMP and not is_temporary(path):
+            yield name.as_posix()
+
+
+def without_measured(value: Any) -> Any:
+    """Return what JSON holds without the keys of `MEASURED`."""
+    if isinstance(value, dict):
+        return {key: without_measured(item) for key, item in value.items() if key not in MEASURED}
+    return [without_measured(item) for item in value] if isinstance(value, list) else value
+
+
+def first_difference(ours: Any, theirs: Any, where: str = "") -> str | None:
+    """Return the first place at which two values read from JSON differ, or None."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        if ours.keys() != theirs.keys():
+            return f"{where or 'top'}: keys {sorted(ours.keys() ^ theirs.keys())} in one only"
+        pairs = ((f"{where}.{key}".lstrip("."), ours[key], theirs[key]) for key in ours)
+    elif isinstance(ours, list) and isinstance(theirs, list):
+        if len(ours) != len(theirs):
+            return f"{where or 'top'}: {len(ours)} and {len(theirs)} items"
+        pairs = ((f"{where}[{number}]", *both) for number, both in enumerate(zip(ours, theirs, strict=True)))
+    else:
+        return None if ours == theirs else f"{where or 'top'}: {ours!r} and {theirs!r}"
+    return next((found for place, a, b in pairs if (found := first_difference(a, b, place))), None)
+
+
+def compare_json(ours: Path, theirs: Path) -> str | None:
+    """Compare all values but those of the keys in `MEASURED`."""
+    texts = [json.loads(path.read_text(encoding="utf-8")) for path in (ours, theirs)]
+    return first_difference(*map(without_measured, texts))
+
+
+def compare_root(ours: Path, theirs: Path) -> str | None:
+    """Compare names and classes of all objects, and every branch or histogram value for value; NaN equals NaN."""
+    import awkward as ak
+    import uproot
+
+    with uproot.open(ours) as first, uproot.open(theirs) as second:
+        if first.classnames() != second.classnames():
+            return f"objects {first.classnames()} and {second.classnames()}"
+        for name, kind in first.classnames().items():
+            if kind in ("TTree", "ROOT::RNTuple"):
+                if first[name].keys() != second[name].keys():
+                    return f"{name}: branches {sorted({*first[name].keys()} ^ {*second[name].keys()})} in one only"
+                for branch in first[name].keys():  # noqa: SIM118  (not a dict)
+                    a, b = first[name][branch].array(), second[name][branch].array()
+                    if not ak.array_equal(a, b, equal_nan=True, dtype_exact=True):
+                        return f"{name}/{branch} differs"
+            elif kind.startswith(("TH1", "TH2")):
+                a, b = first[name], second[name]
+                if not all((one == other).all() for one, other in zip(a.to_numpy(), b.to_numpy(), strict=True)):
+                    return f"{name} differs"
+                if not (a.variances() == b.variances()).all():
+                    return f"variances of {name} differ"
+            elif not kind.startswith("TDirectory"):
+                return f"{name} is a {kind}, which is not compared"
+    return None
+
+
+def compare_archive(ours: Path, theirs: Path, skipped: frozenset[str]) -> str | None:
+    """Compare the members of two ZIP archives byte by byte; of members named in `skipped` only that they are there."""
+    with zipfile.ZipFile(ours) as first, zipfile.ZipFile(theirs) as second:
+        names = sorted(first.namelist())
+        if names != sorted(second.namelist()):
+            return f"members {sorted({*names} ^ {*second.namelist()})} in one only"
+        for name in names:
+            if not any(fnmatch.fnmatch(name, pattern) for pattern in skipped) and first.read(name) != second.read(name):
+                return f"member {name} differs"
+    return None
+
+
+def compare_report(ours: Path, theirs: Path) -> str | None:
+    """Compare figures and tables of two reports."""
+    return compare_archive(ours, theirs, frozenset({"*.html", "*benchmarks.csv", "*summary.txt"}))
+
+
+def compare_keras(ours: Path, theirs: Path) -> str | None:
+    """Compare architecture and weights of two Keras models; the third member holds the date."""
+    return compare_archive(ours, theirs, frozenset({"metadata.json"}))
+
+
+def accept(ours: Path, theirs: Path) -> str | None:
+    """Ask only that both files are there and hold something."""
+    return None if ours.stat().st_size and theirs.stat().st_size else "empty"
+
+
+Compare = Callable[[Path, Path], str | None]
+# pattern of names, comparison, what may differ and why; the first pattern that fits counts
+RULES: tuple[tuple[str, Compare, str], ...] = (
+    ("report/benchmarks.*", accept, "measured times and memory"),
+    ("report/resources.yaml", accept, "measured times and memory"),
+    ("report/summary.*", accept, "holds the time of the run"),
+    ("report.zip", compare_report, "the page holds times and dates: figures and tables are compared"),
+    ("*.root", compare_root, "uproot writes the date and a random identifier: objects are compared value for value"),
+    ("*.keras", compare_keras, "Keras writes the date: architecture and weights are compared"),
+    ("*.json", compare_json, "without " + ", ".join(sorted(MEASURED))),
+)
+
+
+def compare_file(name: str, ours: Path, theirs: Path) -> tuple[str, str | None]:
+    """Compare two files of one name.
+
+    Parameters
+    ----------
+    name : str
+        Name below the folder of results; it chooses the rule.
+    ours, theirs : Path
+        The two files.
+
+    Returns
+    -------
+    how : str
+        "bytes" if they are the same to the last byte, else the pattern of the rule that was used ("" if none fits).
+    difference : str or None
+        What differs; None if nothing does that the rule forbids.
+    """
+    if filecmp.cmp(ours, theirs, shallow=False):
+        return "bytes", None
+    for pattern, compare, _ in RULES:
+        if fnmatch.fnmatch(name, pattern):
+            try:
+                return pattern, compare(ours, theirs)
+            except Exception as error:  # a file cut short raises whatever its reader raises: that is the difference
+                return pattern, f"cannot be compared: {type(error).__name__}: {error}"
+    return "", f"{ours.stat().st_size} and {theirs.stat().st_size} bytes that differ"
+
+
+def compare_results(ours: Path, theirs: Path) -> tuple[Counter[str], list[Difference]]:
+    """Compare all files of two folders of results.
+
+    Returns
+    -------
+    how : Counter
+        Number of files that are the same, by the way in which they are.
+    differences : list of Difference
+        Files that differ or are missing on a side.
+    """
+    names, others = set(list_results(ours)), set(list_results(theirs))
+    how: Counter[str] = Counter()
+    differences = [Difference(name, f"only in {ours if name in names else theirs}") for name in sorted(names ^ others)]
+    for name in sorted(names & others):
+        rule, difference = compare_file(name, ours / name, theirs / name)
+        if difference is None:
+            how[rule] += 1
+        else:
+            differences.append(Difference(name, difference))
+    return how, differences
+
+
+def describe(how: Counter[str]) -> str:
+    """Return a line a kind of comparison: how many files, and what could differ."""
+    reasons = {"bytes": "the same to the last byte"} | {pattern: reason for pattern, _, reason in RULES}
+    return "\n".join(f"{count:6d}  {rule:24s} {reasons[rule]}" for rule, count in how.most_common())
+
+
+def main() -> None:
+    """Compare two folders and print what differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ours", type=Path, help="folder of results")
+    parser.add_argument("theirs", type=Path, help="another one")
+    args = parser.parse_args()
+    for folder in (args.ours, args.theirs):
+        if not folder.is_dir():
+            parser.error(f"no folder {folder}")
+    how, differences = compare_results(args.ours, args.theirs)
+    print(describe(how))
+    for difference in differences:
+        print(f"differs: {difference.name}: {difference.what}")
+    sys.exit(1 if differences else 0)
+
+
+if __name__ == "__main__":
+    main()
