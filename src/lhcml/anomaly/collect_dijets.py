@@ -9,7 +9,7 @@ By hand:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from lhcml.anomaly.task import FloatArray
 from lhcml.common.cli import make_parser, run_main, start_log
 from lhcml.common.errors import UserError
-from lhcml.common.files import parquet_columns, read_parquet, require_finite, write_parquet
+from lhcml.common.files import parquet_columns, read_parquet, require_finite, write_parquet_parts
 from lhcml.common.identity import EVENT_IDENTITY
 
 
@@ -103,15 +103,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     needed = {"jet_pt", "jet_eta", "jet_phi", "jet_mass", "jet_rank"}
     if not needed <= set(names):
         raise UserError(f"{files[0]} lacks {', '.join(sorted(needed - set(names)))}", "make the features again")
-    jets = read_parquet(files, [*EVENT_IDENTITY, "weight_nominal", *names])
-    columns = dijet_columns(jets, [name for name in names if name != "jet_rank"])
-    if len(columns["dijet_mass"]) == 0:
-        raise UserError(
-            f"no event of {args.features} has two selected jets",
-            "let the channel select two jets (selection.jets: count: {min: 2}, take: two_leading), or make more events",
-        )
-    log.info("%d events of %d jets", len(columns["dijet_mass"]), len(jets))
-    write_parquet(args.output, columns)
+    kept = [name for name in names if name != "jet_rank"]
+    counts = {"jets": 0, "events": 0}
+
+    def parts() -> Iterator[dict[str, Any]]:
+        # file by file: a million events of all features would take gigabytes
+        for path in files:
+            jets = read_parquet(path, [*EVENT_IDENTITY, "weight_nominal", *names])
+            columns = dijet_columns(jets, kept)
+            counts["jets"] += len(jets)
+            counts["events"] += len(columns["dijet_mass"])
+            yield columns
+        if not counts["events"]:
+            raise UserError(
+                f"no event of {args.features} has two selected jets",
+                "let the channel select two jets (selection.jets: count: {min: 2}, take: two_leading), "
+                "or make more events",
+            )
+
+    write_parquet_parts(args.output, parts())
+    log.info("%d events of %d jets", counts["events"], counts["jets"])
 
 
 if __name__ == "__main__":
