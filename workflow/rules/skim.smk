@@ -21,7 +21,7 @@ rule skim_events:
     Wildcards: channel, dataset, chunk (of a generated dataset, or position in the dataset's list of files).
     """
     input:
-        events=events_file,
+        events=local_file,
         golden_json=golden_json,
         code=sources("lhcml.skim.skim_events"),
     output:
@@ -38,9 +38,10 @@ rule skim_events:
         mem_mb=memory(1500),
         runtime=60,
     params:
+        events=skimmed_file,
         config=skim_settings,
     shell:
-        "python -m lhcml.skim.skim_events --input {input.events:q} --dataset {wildcards.dataset:q} "
+        "python -m lhcml.skim.skim_events --input {params.events:q} --dataset {wildcards.dataset:q} "
         "--config {params.config:q} --output {output.events:q} --summary {output.summary:q} > {log:q} 2>&1"
 
 

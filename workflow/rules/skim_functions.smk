@@ -1,12 +1,25 @@
 # Input and params functions of the rules in skim.smk.
 
 
+def skimmed_file(wildcards) -> str:
+    """Params function: the file or address that the skim reads."""
+    return events_file_of(wildcards.channel, wildcards.dataset, int(wildcards.chunk))
+
+
+def local_file(wildcards) -> list[str]:
+    """Input function: the file that the skim reads; an address is no file that Snakemake could look at."""
+    path = skimmed_file(wildcards)
+    return [] if is_remote(path) else [path]
+
+
 def skim_settings(wildcards) -> str:
     """Params function: what the skim of one dataset depends on."""
     dataset = datasets(wildcards.channel)[wildcards.dataset]
-    on_bad_file = dataset.get("on_bad_file", config["skim"]["on_bad_file"])
+    skim = config["skim"] | {"on_bad_file": dataset.get("on_bad_file", config["skim"]["on_bad_file"])}
+    if not is_remote(skimmed_file(wildcards)):
+        del skim["remote"]
     settings = {
-        "skim": config["skim"] | {"on_bad_file": on_bad_file},
+        "skim": skim,
         "selection": config["channels"][wildcards.channel]["selection"],
         "data": dataset.get("data", False),
         "cross_section": dataset.get("cross_section"),

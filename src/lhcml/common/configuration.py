@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import difflib
 import glob
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lhcml.common.errors import UserError
+from lhcml.common.files import is_remote
 from lhcml.common.references import check_references
 
 # Values of `family` of a tagger that are no network: they have other keys
@@ -117,28 +119,76 @@ def validate_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Non
         )
 
 
-def expand_files(config: dict[str, Any]) -> None:
-    """Replace the globs in the `files` lists of datasets by sorted file names, in place.
+def matching_files(name: str, where: str) -> list[str]:
+    """Return the files that a name, a glob or a root:// address stands for.
 
     Raises
     ------
     UserError
-        If a pattern or name matches no file.
+        If nothing matches, or an address cannot be used; the message begins with `where`.
+    """
+    if not is_remote(name):
+        matches = sorted(glob.glob(name, recursive=True))
+        if not matches:
+            raise UserError(
+                f"{where}: {name!r} matches no file",
+                "give a path or a glob that exists, relative to the folder you run in",
+            )
+        return matches
+    if not name.startswith("root://"):
+        raise UserError(f"{where}: {name!r} is no root:// address", "fetch the file and give its path")
+    if "*" in name:
+        raise UserError(
+            f"{where}: {name!r} is a glob, and only its host knows what it matches",
+            "list the folder once with `xrdfs HOST ls FOLDER`, and give the addresses in a file, as '@list.txt'",
+        )
+    return [name]
+
+
+def listed_files(entry: str, where: str) -> list[str]:
+    """Return the files of an entry of `files`: a name, a glob, an address, or `@list`, a text file with one a line.
+
+    Raises
+    ------
+    UserError
+        If the list cannot be read or names no file, and as `matching_files`.
+    """
+    if not entry.startswith("@"):
+        return matching_files(entry, where)
+    path = entry.removeprefix("@")
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{where}: cannot read the list {path!r} ({error})",
+            "give a text file with a file name or address a line, relative to the folder you run in",
+        ) from error
+    names = [line for line in lines if line and not line.startswith("#")]
+    if not names:
+        raise UserError(f"{where}: the list {path!r} names no file", "write a file name or address a line")
+    return [file for name in names for file in matching_files(name, f"{where}: {path}")]
+
+
+def expand_files(config: dict[str, Any]) -> None:
+    """Replace the entries of the `files` of datasets by file names and addresses, in place.
+
+    Raises
+    ------
+    UserError
+        If an entry cannot be used, or a file is there twice.
     """
     for channel, block in config["channels"].items():
         for name, dataset in block["datasets"].items():
             if "files" not in dataset:
                 continue
-            files: list[str] = []
-            for pattern in dataset["files"]:
-                remote = "://" in pattern
-                matches = [pattern] if remote else sorted(glob.glob(pattern, recursive=True))
-                if not matches:
-                    raise UserError(
-                        f"channels.{channel}.datasets.{name}.files: {pattern!r} matches no file",
-                        "give a path or a glob that exists, relative to the folder you run in",
-                    )
-                files += matches
+            where = f"channels.{channel}.datasets.{name}.files"
+            files = [file for entry in dataset["files"] for file in listed_files(entry, where)]
+            twice = [file for file, times in Counter(files).items() if times > 1]
+            if twice:
+                raise UserError(
+                    f"{where}: {', '.join(twice[:3])} {'is' if len(twice) == 1 else 'are'} there more than once",
+                    "name each file once; its events would be counted twice",
+                )
             dataset["files"] = files
 
 

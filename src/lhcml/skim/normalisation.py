@@ -10,6 +10,7 @@ import numpy as np
 
 from lhcml.common.errors import UserError
 from lhcml.skim.read_source import FETCH_AGAIN, Source
+from lhcml.skim.remote import read_error
 from lhcml.skim.systematics import SHOWER_WEIGHTS
 
 
@@ -46,10 +47,8 @@ def read_runs(source: Source) -> Runs | None:
             array = runs[found[name]].array()
             values = np.array(array.tolist(), dtype=object if name == "PSSumw" else float)
         except Exception as error:
-            raise UserError(
-                f"cannot read {name} of the tree Runs of {source.path} ({type(error).__name__})",
-                f"the file is damaged: {FETCH_AGAIN}",
-            ) from error
+            failure = f"cannot read {name} of the tree Runs of {source.path}"
+            raise read_error(source.path, failure, error, f"the file is damaged: {FETCH_AGAIN}") from error
         if values.dtype == float and not np.isfinite(values).all():
             raise UserError(f"{name} of the tree Runs of {source.path} is NaN or infinite", "make the file again")
         return values

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lhcml.common.errors import UserError
 from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.skim.naming import canonical_name, canonical_names
+from lhcml.skim.remote import first_line, read_error
 
 FETCH_AGAIN = "fetch it again, or set `skim.on_bad_file: skip` to go on without it"
 
@@ -78,8 +79,10 @@ def open_source(path: str) -> Source:
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}", "check the path in the dataset's `files`") from error
     except Exception as error:  # uproot raises a dozen types on damaged bytes
-        raise UserError(
-            f"cannot open {path} as a ROOT file ({type(error).__name__}: {_first_line(error)})",
+        raise read_error(
+            path,
+            f"cannot open {path} as a ROOT file",
+            error,
             f"it is truncated, empty or not a ROOT file: {FETCH_AGAIN}",
         ) from error
     if cut_off > 0:
@@ -97,16 +100,13 @@ def open_source(path: str) -> Source:
         # thousand branches that takes longer than the chunk
         events.typenames = dict
     except Exception as error:
-        raise UserError(
-            f"cannot read `Events` of {path} ({type(error).__name__}: {_first_line(error)})",
+        raise read_error(
+            path,
+            f"cannot read `Events` of {path}",
+            error,
             f"the file is damaged or `Events` is neither a TTree nor an RNTuple: {FETCH_AGAIN}",
         ) from error
     return Source(path, directory, events, names)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else "no message"
 
 
 def present_columns(source: Source, required: Iterable[str], optional: Iterable[str]) -> list[str]:
@@ -151,7 +151,7 @@ def _check_type(source: Source, column: str) -> None:
         form = branch.to_akform()[0].contents[0] if rntuple else branch.interpretation.awkward_form(None)
     except Exception as error:
         raise UserError(
-            f"branch {branch.name} of {source.path} has a type that cannot be read ({_first_line(error)})",
+            f"branch {branch.name} of {source.path} has a type that cannot be read ({first_line(error)})",
             f"the skim needs {expected} there",
         ) from error
     content = getattr(form, "content", None)
@@ -228,11 +228,8 @@ def load_columns(
             # HLT_* and flags are records of flat columns, PSWeight and run are columns by themselves
             array = ak.materialize(events[collection][name] if name else events[collection])
         except Exception as error:  # damaged baskets end in errors of the codecs, of NumPy or of uproot
-            raise UserError(
-                f"cannot read branch {source.names[column]} of {source.path} ({type(error).__name__}: "
-                f"{_first_line(error)})",
-                f"the file is damaged: {FETCH_AGAIN}",
-            ) from error
+            failure = f"cannot read branch {source.names[column]} of {source.path}"
+            raise read_error(source.path, failure, error, f"the file is damaged: {FETCH_AGAIN}") from error
         array = ak.without_parameters(array)
         if keep is not None and not keep.all():
             array = array[keep]

@@ -13,7 +13,8 @@ from typing import Any
 
 from lhcml.common.cli import Progress, json_argument, make_parser, run_main, start_log
 from lhcml.common.errors import UserError
-from lhcml.common.files import write_atomic, write_json
+from lhcml.common.files import is_remote, write_atomic, write_json
+from lhcml.skim.remote import limit_waiting, try_again
 
 
 def cutflow_rows(cutflow: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, list[dict[str, Any]]]:
@@ -129,7 +130,7 @@ def skip_file(path: str, output: Path, selection: Mapping[str, Any], data: bool,
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument("--input", required=True, help="ROOT file of events")
+    parser.add_argument("--input", required=True, help="ROOT file of events, or its root:// address")
     parser.add_argument("--dataset", required=True, help="name of the dataset")
     parser.add_argument(
         "--config",
@@ -142,8 +143,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     log = start_log("coffea", "uproot", "awkward", "numpy")
     config, selection, data = args.config["skim"], args.config["selection"], args.config["data"]
-    try:
-        summary = skim_file(
+
+    def skim() -> dict[str, Any]:
+        return skim_file(
             args.input,
             args.output,
             dataset=args.dataset,
@@ -152,6 +154,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             data=data,
             cross_section=args.config["cross_section"],
         )
+
+    try:
+        if is_remote(args.input):
+            limit_waiting(config["remote"]["timeout"])
+            summary = try_again(skim, config["remote"])
+        else:
+            summary = skim()
     except UserError as error:
         if config["on_bad_file"] != "skip":
             raise
