@@ -31,19 +31,53 @@ rule build_features:
     benchmark:
         "results/benchmarks/features/build_features/{channel}_{dataset}_{shift}_{chunk}.tsv"
     wildcard_constraints:
+        channel=one_of([name for name in config["channels"] if name not in WITHOUT_CONSTITUENTS]),
         shift="nominal|jesUp|jesDown|jerUp|jerDown|" + "|".join(config["features"]["perturbations"]),
     conda:
         "../../envs/features.yaml"
     threads: 1
     resources:
         mem_mb=memory(1200),
-        runtime=30,
+        runtime=runtime(15, seconds_per_mb=5),
     params:
         config=feature_settings,
         seed=perturbation_seed,
     shell:
         "python -m lhcml.features.build_features --input {input.skim:q} --shift {wildcards.shift:q} "
         "--config {params.config:q} {params.seed} --threads {threads} --output {output.features:q} > {log:q} 2>&1"
+
+
+rule list_jets:
+    """Write the selected jets of one skim of a channel without constituents, for one shift.
+
+    Identity, split, weights and four-momenta, as `build_features` writes them, and the jets' own branches that
+    `keep.branches` of the selection names.
+
+    Wildcards: channel (with `keep: {constituents: false}`), dataset, shift ("nominal", "jesUp", ...), chunk.
+    """
+    input:
+        skim="results/skim/{channel}/{dataset}/{chunk}.root",
+        code=sources("lhcml.features.list_jets"),
+    output:
+        jets="results/features/{channel}/{dataset}/{shift}/{chunk}.parquet",
+    log:
+        "results/logs/features/list_jets/{channel}_{dataset}_{shift}_{chunk}.log",
+    benchmark:
+        "results/benchmarks/features/list_jets/{channel}_{dataset}_{shift}_{chunk}.tsv"
+    wildcard_constraints:
+        channel=one_of(WITHOUT_CONSTITUENTS),
+        shift="nominal|jesUp|jesDown|jerUp|jerDown",
+    conda:
+        "../../envs/features.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(800),
+        runtime=runtime(10),
+    params:
+        config=listed_settings,
+    shell:
+        "python -m lhcml.features.list_jets --input {input.skim:q} --shift {wildcards.shift:q} "
+        "--config {params.config:q} --output {output.jets:q} > {log:q} 2>&1"
 
 
 rule plot_features:
@@ -87,8 +121,8 @@ rule plot_features:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=10),
-        runtime=20,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(20, seconds_per_mb=1),
     params:
         label=lambda wildcards: config["channels"][wildcards.channel]["label"],
         kind=kind_of_data,

@@ -28,6 +28,19 @@ def level_settings(wildcards) -> str:
     return as_json(settings | {"data": datasets(wildcards.channel)[wildcards.dataset].get("data", False)})
 
 
+# Channels whose jets have no constituents: nothing is computed of them
+WITHOUT_CONSTITUENTS = [
+    name for name, block in config["channels"].items() if not block["selection"]["keep"]["constituents"]
+]
+
+
+def listed_settings(wildcards) -> str:
+    """Params function: what the list of the jets of a channel without constituents uses."""
+    selection = config["channels"][wildcards.channel]["selection"]
+    settings = {"jet": selection["jets"]["collection"], "branches": selection["keep"]["branches"]}
+    return as_json(settings | {"split": config["features"]["split"]})
+
+
 def is_perturbed(wildcards) -> bool:
     """Tell whether a shift is a random change of constituents, and not one of the skim's."""
     return wildcards.shift in config["features"]["perturbations"]

@@ -107,8 +107,8 @@ def check_branches(path: str | Path, present: set[str], collection: str, shift: 
     if missing:
         raise UserError(
             f"{path} has no jet constituents: missing {', '.join(missing)}",
-            "features, and the taggers and fits built on them, need PFNano or generated events; the skim and its "
-            "cutflow (`snakemake results/skim/{channel}/cutflow.json`) do not",
+            "substructure, and the taggers and fits built on it, need PFNano or generated events; without them, "
+            "set `keep: {constituents: false}`; the skim and its cutflow need neither",
         )
 
 
@@ -197,6 +197,55 @@ def read_jets(
             raise UserError(f"{path}: {error}", "make the skim again from a sound file") from error
 
 
+def flat(values: ak.Array) -> NDArray[Any]:
+    """Return the numbers of lists of numbers, one list after the other."""
+    return ak.to_numpy(ak.flatten(values))
+
+
+def selected_positions(
+    events: Mapping[str, ak.Array], collection: str, shift: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each selected jet its event, its position among the jets of all events, and its rank in the event.
+
+    Raises
+    ------
+    IndexError
+        If a link points to no jet.
+    """
+    selected = events[f"selectedJet_{shift}"]
+    number = ak.to_numpy(ak.num(selected))
+    jet_number = ak.to_numpy(ak.num(events[f"{collection}_pt"]))
+    if ak.any((selected < 0) | (selected >= jet_number)):
+        raise IndexError(f"selectedJet_{shift} points to no jet of {collection}")
+    event: NDArray[np.int64] = np.repeat(np.arange(len(number)), number)
+    jet = ak.to_numpy(ak.flatten(selected)) + (np.cumsum(jet_number) - jet_number)[event]
+    return event, jet, ak.to_numpy(ak.flatten(ak.local_index(selected))).astype(np.int64)
+
+
+def selected_momenta(
+    events: Mapping[str, ak.Array], path: str, collection: str, shift: str, jet: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return pt, eta, phi and mass of the selected jets, shifted; `jet` are their positions.
+
+    Raises
+    ------
+    UserError
+        If a number is NaN or infinite, or a jet has no momentum.
+    """
+    jets = {}
+    for name, branch in jet_columns(collection, shift).items():
+        jets[name] = flat(events[branch])[jet].astype(np.float64)
+        require_finite(f"branch {branch}", jets[name], path)
+    nominal_pt = flat(events[f"{collection}_pt"])[jet]
+    without = int(np.count_nonzero((jets["pt"] <= 0) | (nominal_pt <= 0)))
+    if without:
+        raise UserError(
+            f"{without} selected jets of {path} have pt <= 0 in shift {shift!r}",
+            "cut on the pt of jets in the selection",
+        )
+    return jets
+
+
 def select_jets(
     events: Mapping[str, ak.Array],
     path: str,
@@ -207,40 +256,22 @@ def select_jets(
     change: Change | None,
 ) -> Jets:
     """Return the selected jets of events given as columns; parameters and errors as in `read_jets`."""
-    selected = events[f"selectedJet_{shift}"]
-    number = ak.to_numpy(ak.num(selected))
+    event, jet, rank = selected_positions(events, collection, shift)
+    jets = selected_momenta(events, path, collection, shift, jet)
     jet_number = ak.to_numpy(ak.num(events[f"{collection}_pt"]))
-    if ak.any((selected < 0) | (selected >= jet_number)):
-        raise IndexError(f"selectedJet_{shift} points to no jet of {collection}")
-    event: NDArray[np.int64] = np.repeat(np.arange(len(number)), number)
-    jet = ak.to_numpy(ak.flatten(selected)) + (np.cumsum(jet_number) - jet_number)[event]
-
-    def flat(branch: str) -> NDArray[Any]:
-        return ak.to_numpy(ak.flatten(events[branch]))
-
-    jets = {}
-    for name, branch in jet_columns(collection, shift).items():
-        jets[name] = flat(branch)[jet].astype(np.float64)
-        require_finite(f"branch {branch}", jets[name], path)
-    nominal_pt = flat(f"{collection}_pt")[jet].astype(np.float64)
-    without = int(np.count_nonzero((jets["pt"] <= 0) | (nominal_pt <= 0)))
-    if without:
-        raise UserError(
-            f"{without} selected jets of {path} have pt <= 0 in shift {shift!r}",
-            "cut on the pt of jets in the selection",
-        )
+    nominal_pt = flat(events[f"{collection}_pt"])[jet].astype(np.float64)
 
     lists = constituent_lists(
         jet_number, ak.to_numpy(ak.num(events["PFCands_pt"])), events[f"{collection}PFCands_jetIdx"],
         events[f"{collection}PFCands_pFCandsIdx"],
     )[jet]  # fmt: skip
     counts, candidate = ak.to_numpy(ak.num(lists)), ak.to_numpy(ak.flatten(lists))
-    parts = {name: flat(f"PFCands_{name}")[candidate] for name in CANDIDATES}
+    parts = {name: flat(events[f"PFCands_{name}"])[candidate] for name in CANDIDATES}
     for name in ("pt", "eta", "phi", "mass"):
         require_finite(f"branch PFCands_{name}", parts[name], path)
     factor: NDArray[np.float64] = np.repeat(jets["pt"] / nominal_pt, counts)
     if PUPPI_WEIGHT in events:
-        factor = factor * flat(PUPPI_WEIGHT)[candidate]
+        factor = factor * flat(events[PUPPI_WEIGHT])[candidate]
     parts["pt"], parts["mass"] = parts["pt"] * factor, parts["mass"] * factor
 
     # candidates of no momentum, such as those with PUPPI weight 0, are no constituents
@@ -252,7 +283,7 @@ def select_jets(
     order, kept = order_by_pt(parts["pt"], counts, max_constituents)
     return Jets(
         ids={name: ak.to_numpy(events[name]).astype(np.int64)[event] for name in EVENT_IDENTITY},
-        rank=ak.to_numpy(ak.flatten(ak.local_index(selected))).astype(np.int64),
+        rank=rank,
         weights={name: ak.to_numpy(events[name]).astype(np.float64)[event] for name in weights},
         jets=jets,
         counts=kept.astype(np.int64),
