@@ -32,8 +32,8 @@ rule collect_dijets:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=2),
-        runtime=20,
+        mem_mb=memory(1000, mb_per_mb=2),
+        runtime=runtime(10, seconds_per_mb=1),
     params:
         folder=lambda wildcards, input: os.path.dirname(input.features[0]),
         chunks=lambda wildcards: " ".join(map(str, chunks(ANOMALY["channel"], wildcards.dataset))),
@@ -69,8 +69,8 @@ rule mix_data:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=10),
-        runtime=20,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(10, seconds_per_mb=1),
     params:
         config=mixture_settings,
         seed=job_seed("mix_data", "mixture", "seed"),
@@ -105,8 +105,8 @@ rule score_events:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500, per_input_mb=20),
-        runtime=240,
+        mem_mb=memory(1500, mb_per_mb=20),
+        runtime=runtime(60, seconds_per_mb=60),
     params:
         config=method_settings,
         window=window_ends,
@@ -138,8 +138,8 @@ rule compute_improvement:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=10),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(10, seconds_per_mb=1),
     params:
         window=window_ends,
         label=lambda wildcards: method_label(wildcards.method),
@@ -181,8 +181,8 @@ rule search_resonance:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=10),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(30, seconds_per_mb=2),
     params:
         config=searched_settings,
         window=window_ends,
@@ -222,7 +222,7 @@ rule check_search:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         config=searched_settings,
         seed=job_seed("check_search", "mixture", "seed", "method", "window"),
@@ -261,8 +261,8 @@ rule check_uniformity:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         right=lambda wildcards: method_label(wildcards.method),
     shell:
@@ -292,8 +292,8 @@ rule scan_injections:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         label=lambda wildcards: method_label(wildcards.method),
     shell:
@@ -323,7 +323,7 @@ rule plot_injections:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         right=lambda wildcards: config["channels"][ANOMALY["channel"]]["label"],
     shell:
@@ -358,7 +358,7 @@ rule plot_improvement:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         right=lambda wildcards: mixture_label(wildcards.mixture),
     shell:
@@ -390,8 +390,8 @@ rule compare_searches:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         window=SIGNAL_REGION,
         config=comparison_of_searches,

@@ -41,8 +41,8 @@ rule train_autoencoder:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, per_input_mb=3),
-        runtime=120,
+        mem_mb=memory(2000, mb_per_mb=3),
+        runtime=runtime(120, seconds_per_mb=2),
     params:
         jets=autoencoder_options,
         config=autoencoder_settings,
@@ -69,8 +69,8 @@ rule compare_autoencoders:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     shell:
         "python -m lhcml.anomaly.compare_autoencoders --metrics {input.metrics:q} --published {input.published:q} "
         "--output {output:q} > {log:q} 2>&1"
@@ -110,7 +110,7 @@ rule plot_autoencoders:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         label=autoencoder_label,
     shell:

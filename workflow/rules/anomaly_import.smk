@@ -31,7 +31,7 @@ rule import_olympics:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=20,
+        runtime=runtime(20, seconds_per_mb=1),
     params:
         label=lambda wildcards: IMPORTED[wildcards.dataset]["label"],
     shell:
@@ -61,7 +61,7 @@ rule import_tables:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=10),
-        runtime=20,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(20, seconds_per_mb=1),
     shell:
         "python -m lhcml.anomaly.import_tables --input {input.tables:q} --output {output.events:q} > {log:q} 2>&1"

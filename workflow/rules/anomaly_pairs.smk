@@ -33,7 +33,7 @@ rule build_matrices:
     threads: 1
     resources:
         mem_mb=memory(1500),
-        runtime=60,
+        runtime=runtime(10, seconds_per_mb=2),
     params:
         config=matrix_settings,
     shell:
@@ -61,8 +61,8 @@ rule train_event_autoencoder:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, per_input_mb=10),
-        runtime=240,
+        mem_mb=memory(2000, mb_per_mb=10),
+        runtime=runtime(60, seconds_per_mb=20),
     params:
         data=named_matrices("data"),
         signals=named_matrices("signals"),
@@ -96,8 +96,8 @@ rule search_pairs:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500, per_input_mb=3),
-        runtime=240,
+        mem_mb=memory(1500, mb_per_mb=3),
+        runtime=runtime(240, seconds_per_mb=3),
     params:
         config=pair_search_settings,
         seed=job_seed("search_pairs", "region"),
@@ -143,7 +143,7 @@ rule plot_pairs:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         right=pairs_label,
         kind=pairs_kind,
@@ -175,8 +175,8 @@ rule plot_losses:
         "../../envs/anomaly.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=3),
-        runtime=20,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(20, seconds_per_mb=1),
     params:
         right=pairs_label,
         kind=pairs_kind,

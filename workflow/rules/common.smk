@@ -1,5 +1,6 @@
 # What the rules of several stages share.
 import json
+import math
 
 # Environments belong to the workflow: without cached bytecode the imports of a job take seconds more, so it is allowed.
 shell.prefix(
@@ -18,13 +19,26 @@ def as_json(value) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def memory(base_mb: int, per_input_mb: float = 0.0):
-    """Return a `mem_mb` function: a base, plus a multiple of the input size, times the attempt."""
+def request(base: float, per_mb: float, per_event: float):
+    """Return a resource function: a base, plus so much per MB of input and per event of the chunk, times the attempt."""
 
-    def mem_mb(wildcards, input, attempt):
-        return int((base_mb + per_input_mb * input.size_mb) * attempt)
+    def amount(wildcards, input, attempt):
+        # the size of inputs that are not made yet is asked for only where it matters: dry runs show the rest
+        size = input.size_mb if per_mb else 0
+        events = events_of_chunk(wildcards) if per_event else 0
+        return math.ceil((base + per_mb * size + per_event * events) * attempt)
 
-    return mem_mb
+    return amount
+
+
+def memory(base_mb: float, mb_per_mb: float = 0, mb_per_event: float = 0):
+    """Return a `mem_mb` function of the input size, the events of the chunk and the attempt."""
+    return request(base_mb, mb_per_mb, mb_per_event)
+
+
+def runtime(base_minutes: float, seconds_per_mb: float = 0, seconds_per_event: float = 0):
+    """Return a `runtime` function (minutes) of the input size, the events of the chunk and the attempt."""
+    return request(base_minutes, seconds_per_mb / 60, seconds_per_event / 60)
 
 
 def job_seed(rule: str, *names: str):
@@ -71,11 +85,6 @@ def events_file_of(channel: str, dataset: str, chunk: int) -> str:
     if is_imported(channel, dataset):
         return f"results/samples/{channel}/{dataset}/imported/{chunk}.root"
     return datasets(channel)[dataset]["files"][chunk]
-
-
-def events_file(wildcards) -> str:
-    """Input function: the ROOT file of the chunk that the wildcards name."""
-    return events_file_of(wildcards.channel, wildcards.dataset, int(wildcards.chunk))
 
 
 def one_of(names) -> str:

@@ -27,7 +27,7 @@ rule build_levels:
     threads: 1
     resources:
         mem_mb=memory(1500),
-        runtime=30,
+        runtime=runtime(15, seconds_per_mb=3),
     params:
         config=level_settings,
     shell:

@@ -28,8 +28,8 @@ rule collect_objects:
         "../../envs/features.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500),
-        runtime=60,
+        mem_mb=memory(1500, mb_per_mb=5),
+        runtime=runtime(30, seconds_per_mb=2),
     params:
         config=objects_settings,
     shell:
@@ -61,8 +61,8 @@ rule collect_features:
         "../../envs/features.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 3),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(20, seconds_per_mb=1),
     params:
         columns=feature_names,
     shell:
@@ -92,8 +92,8 @@ rule train_float:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 20),
-        runtime=120,
+        mem_mb=memory(2000, mb_per_mb=20),
+        runtime=runtime(120, seconds_per_mb=20),
     params:
         samples=firmware_samples,
         config=firmware_settings("family", "hidden", "latent", "kl_weight", "training", "encoding"),
@@ -131,8 +131,8 @@ rule quantise_network:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 20),
-        runtime=120,
+        mem_mb=memory(2000, mb_per_mb=20),
+        runtime=runtime(120, seconds_per_mb=40),
     params:
         samples=firmware_samples,
         config=firmware_settings("family", "hidden", "latent", "quantisation", "stimuli"),
@@ -172,8 +172,8 @@ rule quantise_trees:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(30, seconds_per_mb=5),
     params:
         samples=firmware_samples,
         config=firmware_settings("encoding", "stimuli"),

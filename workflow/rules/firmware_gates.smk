@@ -26,8 +26,8 @@ rule convert_network:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3000, 40),
-        runtime=60,
+        mem_mb=memory(3000, mb_per_mb=40),
+        runtime=runtime(60, seconds_per_mb=20),
     params:
         clock=FIRMWARE["clock_mhz"],
         part=FIRMWARE["part"],
@@ -59,8 +59,8 @@ rule emulate_trees:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3000, 40),
-        runtime=60,
+        mem_mb=memory(3000, mb_per_mb=40),
+        runtime=runtime(60, seconds_per_mb=20),
     params:
         clock=FIRMWARE["clock_mhz"],
         part=FIRMWARE["part"],
@@ -90,8 +90,8 @@ rule read_reports:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         projects=lambda wildcards, input: [path.removesuffix(".json") for path in input.projects],
     shell:
@@ -121,8 +121,8 @@ rule write_rtl:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 40),
-        runtime=60,
+        mem_mb=memory(2000, mb_per_mb=40),
+        runtime=runtime(60, seconds_per_mb=20),
     params:
         clock=FIRMWARE["clock_mhz"],
         part=FIRMWARE["part"],
@@ -154,8 +154,8 @@ rule simulate_rtl:
         "../../envs/firmware.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 40),
-        runtime=60,
+        mem_mb=memory(2000, mb_per_mb=40),
+        runtime=runtime(60, seconds_per_mb=20),
     shell:
         "python -m lhcml.firmware.simulate_rtl --project {input.project:q} --description {input.meta:q} "
         "--stimuli {input.stimuli:q} --threads {threads} --output {output.simulation:q} > {log:q} 2>&1"
@@ -183,7 +183,7 @@ rule synthesise_rtl:
     threads: 1
     resources:
         mem_mb=memory(3000),
-        runtime=120,
+        runtime=runtime(120),
     params:
         part=FIRMWARE["part"],
     shell:
@@ -213,7 +213,7 @@ rule place_rtl:
     threads: 1
     resources:
         mem_mb=memory(3000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         seed=job_seed("place_rtl", "model", "point"),
     shell:

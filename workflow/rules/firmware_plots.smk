@@ -38,8 +38,8 @@ rule summarise_firmware:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 3),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(30, seconds_per_mb=2),
     params:
         folders=lambda wildcards: [
             f"results/firmware/{wildcards.model}/{point}" for point in ordered_points(wildcards.model)
@@ -75,8 +75,8 @@ rule plot_pareto:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     shell:
         "python -m lhcml.firmware.plot_pareto --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -105,8 +105,8 @@ rule plot_quantisation:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500, 3),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(10),
     params:
         label=lambda wildcards: f"{firmware_label(wildcards.model)}, {chosen_point(wildcards.model)}",
     shell:
@@ -142,8 +142,8 @@ rule evaluate_detection:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 4),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_mb=4),
+        runtime=runtime(60, seconds_per_mb=5),
     params:
         point=lambda wildcards: chosen_point(wildcards.model),
         config=detection_settings,
@@ -200,7 +200,7 @@ rule plot_detection:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         right=lambda wildcards: config["channels"][firmware_channel(wildcards.model)].get("label", ""),
     shell:

@@ -26,8 +26,8 @@ rule import_workspace:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(10, seconds_per_mb=10),
     params:
         config=measurement_block("histfactory", "patch", "measurement", "poi"),
     shell:
@@ -58,8 +58,8 @@ rule import_grid:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(10, seconds_per_mb=10),
     params:
         config=measurement_block("patches"),
     shell:
@@ -92,8 +92,8 @@ rule apply_patch:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(10, seconds_per_mb=10),
     params:
         config=measurement_block("measurement", "poi"),
     shell:
@@ -126,8 +126,8 @@ rule combine_workspaces:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(10, seconds_per_mb=10),
     params:
         names=lambda wildcards: MEASUREMENTS[wildcards.measurement]["combine"],
         config=measurement_block("poi"),

@@ -26,8 +26,8 @@ rule scan_limit:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(60, seconds_per_mb=60),
     params:
         config=measurement_block("measurement", "poi", "limit", "fit", "injected"),
     shell:
@@ -54,8 +54,8 @@ rule compute_significance:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(30, seconds_per_mb=60),
     params:
         config=measurement_block("measurement", "poi", "injected", "fit"),
     shell:
@@ -89,7 +89,7 @@ rule plot_limit:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         labels=plot_labels,
     shell:
@@ -121,7 +121,7 @@ rule build_resonance:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         config=resonance_settings,
     shell:
@@ -151,7 +151,7 @@ rule collect_limits:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         config=grid_settings,
     shell:
@@ -186,7 +186,7 @@ rule plot_grid:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         labels=grid_labels,
     shell:

@@ -29,8 +29,8 @@ rule build_workspace:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 1),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=1),
+        runtime=runtime(30, seconds_per_mb=1),
     params:
         features=lambda wildcards: f"results/features/{MEASUREMENTS[wildcards.measurement]['channel']}",
         scores=scores_option,
@@ -81,8 +81,8 @@ rule read_histograms:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 1),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=1),
+        runtime=runtime(30, seconds_per_mb=1),
     params:
         config=measurement_block(
             "histograms", "observable", "regions", "samples", "injected", "poi", "modifiers", "smoothing", "pruning"
@@ -121,7 +121,7 @@ rule plot_systematics:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         labels=plot_labels,
     shell:

@@ -45,8 +45,8 @@ rule publish_measurement:
         "../../envs/publication.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(30, seconds_per_mb=60),
     params:
         config=published_block,
         seed=config["seed"],
@@ -94,8 +94,8 @@ rule publish_grid:
         "../../envs/publication.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(60, seconds_per_mb=60),
     params:
         config=published_block,
         folder=lambda wildcards: f"results/inference/{wildcards.grid}/patches",
@@ -129,8 +129,8 @@ rule check_publication:
         "../../envs/reproduction.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 40),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_mb=40),
+        runtime=runtime(60, seconds_per_mb=60),
     params:
         bundle=lambda wildcards, input: os.path.dirname(input.readme),
         bands=bands_option,

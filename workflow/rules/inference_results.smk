@@ -36,8 +36,8 @@ rule fit_workspace:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(60, seconds_per_mb=60),
     params:
         config=measurement_block("measurement", "poi", "injected", "fit"),
     shell:
@@ -64,8 +64,8 @@ rule fit_asimov:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(60, seconds_per_mb=60),
     params:
         config=measurement_block("measurement", "poi", "injected", "fit"),
     shell:
@@ -100,8 +100,8 @@ rule tabulate_yields:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(10, seconds_per_mb=10),
     params:
         config=measurement_block("measurement", "poi", "fit"),
     shell:
@@ -160,7 +160,7 @@ rule plot_fit:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         labels=plot_labels,
     shell:
@@ -188,8 +188,8 @@ rule rank_parameters:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=120,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(120, seconds_per_mb=120),
     params:
         config=measurement_block("measurement", "poi", "injected", "fit", "ranking"),
     shell:
@@ -231,7 +231,7 @@ rule plot_ranking:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         labels=plot_labels,
         config=measurement_block("ranking"),
@@ -259,8 +259,8 @@ rule scan_likelihood:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 20),
-        runtime=120,
+        mem_mb=memory(1000, mb_per_mb=20),
+        runtime=runtime(120, seconds_per_mb=120),
     params:
         config=measurement_block("measurement", "poi", "injected", "fit", "scan"),
     shell:
@@ -294,7 +294,7 @@ rule plot_scan:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         labels=plot_labels,
     shell:

@@ -23,8 +23,8 @@ checkpoint choose_tagger:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 1),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=1),
+        runtime=runtime(10, seconds_per_mb=1),
     params:
         scores=lambda wildcards: as_json(candidate_files(MEASUREMENTS[wildcards.measurement])),
     shell:

@@ -28,8 +28,8 @@ rule throw_toys:
         "../../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500, 20),
-        runtime=240,
+        mem_mb=memory(1500, mb_per_mb=20),
+        runtime=runtime(240, seconds_per_mb=120),
     params:
         config=toy_block,
         seed=job_seed("throw_toys", "measurement", "ensemble"),
@@ -68,8 +68,8 @@ rule summarise_toys:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 10),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(30, seconds_per_mb=2),
     params:
         settings=toy_settings,
         labels=plot_labels,

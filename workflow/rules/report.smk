@@ -58,7 +58,7 @@ rule plot_events:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         displays=config["report"]["displays"],
     shell:
@@ -91,7 +91,7 @@ rule plot_jets:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         displays=config["report"]["displays"],
     shell:
@@ -122,8 +122,8 @@ rule tabulate_benchmarks:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     shell:
         "python -m lhcml.report.tabulate_benchmarks --folder results/benchmarks --csv {output.csv:q} "
         "--json {output.json:q} --profile {output.profile:q} > {log:q} 2>&1"
@@ -157,8 +157,8 @@ rule write_summary:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         arguments=lambda wildcards, input: " ".join(
             [f"--cutflow {path}" for path in input.cutflow]
@@ -196,7 +196,7 @@ rule make_report:
     threads: 1
     resources:
         mem_mb=memory(1500),
-        runtime=20,
+        runtime=runtime(20),
     params:
         config=as_json(MERGED_CONFIG),
         # of an analysis that imports this workflow it is that of the analysis

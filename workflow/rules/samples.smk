@@ -21,8 +21,8 @@ rule generate_events:
         "../../envs/samples.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_event=0.05),
+        runtime=runtime(10, seconds_per_event=0.1),
     params:
         generate=lambda wildcards: as_json(datasets(wildcards.channel)[wildcards.dataset]["generate"]),
         content=lambda wildcards: as_json(config["channels"][wildcards.channel]["samples"]),
@@ -56,8 +56,8 @@ rule import_events:
         "../../envs/olympics.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_event=0.05),
+        runtime=runtime(10, seconds_per_event=0.02),
     params:
         label=lambda wildcards: datasets(wildcards.channel)[wildcards.dataset]["label"],
         content=lambda wildcards: as_json(config["channels"][wildcards.channel]["samples"]),
@@ -108,8 +108,8 @@ rule plot_validation:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 5),
-        runtime=20,
+        mem_mb=memory(1000, mb_per_mb=5),
+        runtime=runtime(20, seconds_per_mb=1),
     params:
         label=lambda wildcards: config["channels"][wildcards.channel]["label"],
     shell:

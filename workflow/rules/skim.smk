@@ -36,7 +36,7 @@ rule skim_events:
     threads: 1
     resources:
         mem_mb=memory(1500),
-        runtime=60,
+        runtime=runtime(20, seconds_per_mb=1),
     params:
         events=skimmed_file,
         config=skim_settings,
@@ -72,8 +72,8 @@ rule merge_cutflow:
         "../../envs/skim.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10, seconds_per_mb=5),
     params:
         folder="results/skim/{channel}",
         chunks=lambda wildcards: as_json(
@@ -108,8 +108,8 @@ rule plot_cutflow:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(600),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         label=lambda wildcards: config["channels"][wildcards.channel]["label"],
     shell:

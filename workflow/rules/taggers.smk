@@ -29,8 +29,8 @@ rule train_bdt:
         "../../envs/bdt.yaml"
     threads: lambda wildcards: TAGGERS[wildcards.tagger]["threads"]
     resources:
-        mem_mb=memory(1000, 2),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_mb=2),
+        runtime=runtime(30, seconds_per_mb=2),
     params:
         config=lambda wildcards: as_json({key: TAGGERS[wildcards.tagger][key] for key in ("features", "boosting")}),
         seed=job_seed("train_bdt", "tagger", "seed", "size"),
@@ -68,8 +68,8 @@ rule train_network:
         "../../envs/torch.yaml"
     threads: lambda wildcards: TAGGERS[wildcards.tagger]["threads"]
     resources:
-        mem_mb=memory(1500, 2),
-        runtime=240,
+        mem_mb=memory(1500, mb_per_mb=2),
+        runtime=runtime(120, seconds_per_mb=4),
         gpu=lambda wildcards: TAGGERS[wildcards.tagger]["gpus"],
     params:
         config=lambda wildcards: as_json(NETWORKS[wildcards.tagger]),
@@ -111,8 +111,8 @@ rule score_bdt:
         "../../envs/bdt.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 2),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=2),
+        runtime=runtime(30, seconds_per_mb=1),
     params:
         splits=config["taggers"]["score_splits"],
     shell:
@@ -150,8 +150,8 @@ rule score_network:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500, 2),
-        runtime=60,
+        mem_mb=memory(1500, mb_per_mb=2),
+        runtime=runtime(60, seconds_per_mb=2),
         gpu=lambda wildcards: TAGGERS[wildcards.tagger]["gpus"],
     params:
         splits=config["taggers"]["score_splits"],
@@ -188,7 +188,7 @@ rule export_onnx:
     threads: 1
     resources:
         mem_mb=memory(2000),
-        runtime=30,
+        runtime=runtime(30),
     shell:
         "python -m lhcml.taggers.export_onnx --model {input.model:q} --meta {input.meta:q} --features {input.features:q} "
         "--output {output.model:q} --parity {output.parity:q} > {log:q} 2>&1"
@@ -223,8 +223,8 @@ rule score_onnx:
         "../../envs/onnx.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500, 2),
-        runtime=60,
+        mem_mb=memory(1500, mb_per_mb=2),
+        runtime=runtime(60, seconds_per_mb=2),
     params:
         splits=config["taggers"]["score_splits"],
         options=onnx_options,
@@ -254,7 +254,7 @@ rule describe_onnx:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     shell:
         "python -m lhcml.taggers.describe_onnx --model {input.model:q} --tagger {wildcards.tagger:q} --seed {wildcards.seed} "
         "--meta {output.meta:q} > {log:q} 2>&1"

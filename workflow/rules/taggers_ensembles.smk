@@ -23,8 +23,8 @@ rule fit_ensemble:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500, 10),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(10, seconds_per_mb=2),
     params:
         members=lambda wildcards: TAGGERS[wildcards.tagger]["members"],
         folders=lambda wildcards, input: [os.path.dirname(path) for path in input.meta],
@@ -59,8 +59,8 @@ rule score_ensemble:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500, 10),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(10, seconds_per_mb=2),
     shell:
         "python -m lhcml.taggers.score_ensemble --meta {input.meta:q} --scores {input.scores:q} --output {output.scores:q} "
         "> {log:q} 2>&1"
@@ -89,8 +89,8 @@ rule import_scores:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700, 5),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=5),
+        runtime=runtime(10, seconds_per_mb=1),
     shell:
         "python -m lhcml.taggers.import_scores --scores {input.scores:q} --jets {input.jets:q} --tagger {wildcards.tagger:q} "
         "--output {output.scores:q} --meta {output.meta:q} > {log:q} 2>&1"

@@ -22,8 +22,8 @@ rule list_test_jets:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700, 2),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=2),
+        runtime=runtime(10, seconds_per_mb=1),
     params:
         signal=config["taggers"]["signal"],
     shell:
@@ -54,8 +54,8 @@ rule compute_metrics:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500, 10),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(30, seconds_per_mb=5),
     params:
         replicas=config["taggers"]["bootstrap"],
         # the same replicas for all taggers and seeds, so that their differences are not the bootstrap's
@@ -90,8 +90,8 @@ rule compute_robustness:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500, 10),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(30, seconds_per_mb=5),
     params:
         signal=config["taggers"]["signal"],
         background=config["taggers"]["background"],
@@ -128,7 +128,7 @@ rule cost_bdt:
     threads: 1
     resources:
         mem_mb=memory(1500),
-        runtime=30,
+        runtime=runtime(30),
     shell:
         "python -m lhcml.taggers.cost_bdt --model {input.model:q} --meta {input.meta:q} --features {input.features:q} "
         "--output {output.cost:q} > {log:q} 2>&1"
@@ -159,7 +159,7 @@ rule cost_network:
     threads: 1
     resources:
         mem_mb=memory(1500),
-        runtime=30,
+        runtime=runtime(30),
     shell:
         "python -m lhcml.taggers.cost_network --model {input.model:q} --meta {input.meta:q} --features {input.features:q} "
         "--output {output.cost:q} > {log:q} 2>&1"
@@ -195,8 +195,8 @@ rule compare_taggers:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         config=as_json(
             {

@@ -32,8 +32,8 @@ rule plot_taggers:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700, 10),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(10, seconds_per_mb=2),
     params:
         config=as_json(
             {
@@ -73,8 +73,8 @@ rule plot_calibration:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         right=energy_label() if TAGGERS else "",
     shell:
@@ -104,8 +104,8 @@ rule plot_costs:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         right=energy_label() if TAGGERS else "",
     shell:
@@ -135,8 +135,8 @@ rule plot_robustness:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         right=energy_label() if TAGGERS else "",
     shell:
@@ -172,8 +172,8 @@ rule plot_learning_curves:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         labels=as_json({name: tagger_label(name) for name in config["taggers"]["learning_curve"]["taggers"]}),
         right=energy_label() if TAGGERS else "",
@@ -208,8 +208,8 @@ rule plot_scores:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700, 10),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(10, seconds_per_mb=2),
     params:
         seeds=lambda wildcards: seeds_of(wildcards.tagger),
         signal=config["taggers"]["signal"],
@@ -249,8 +249,8 @@ rule plot_sculpting:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700, 10),
-        runtime=10,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(10, seconds_per_mb=2),
     params:
         seeds=lambda wildcards: seeds_of(wildcards.tagger),
         signal=config["taggers"]["signal"],
@@ -290,8 +290,8 @@ rule plot_history:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(700),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         label=lambda wildcards: tagger_label(wildcards.tagger),
         right=lambda wildcards: energy_label(),
@@ -327,8 +327,8 @@ rule plot_importance:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(500),
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=runtime(10),
     params:
         label=lambda wildcards: tagger_label(wildcards.tagger),
         right=lambda wildcards: energy_label(),

@@ -46,8 +46,8 @@ rule collect_events:
         "../../envs/unfolding.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=6),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=6),
+        runtime=runtime(30, seconds_per_mb=1),
     params:
         folders=collection_folders,
         config=collection_settings,
@@ -85,8 +85,8 @@ rule unfold_events:
         "../../envs/unfolding.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500, per_input_mb=10),
-        runtime=240,
+        mem_mb=memory(1500, mb_per_mb=10),
+        runtime=runtime(60, seconds_per_mb=120),
     params:
         config=unfolding_settings,
         nominal=lambda wildcards, input: f"--nominal {input.nominal}" if input.nominal else "",
@@ -121,8 +121,8 @@ rule unfold_binned:
         "../../envs/unfolding.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=10),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=10),
+        runtime=runtime(30, seconds_per_mb=10),
     params:
         config=spectra_settings,
         seed=config["seed"],
@@ -153,8 +153,8 @@ rule tabulate_spectra:
         "../../envs/unfolding.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=3),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(30, seconds_per_mb=2),
     params:
         config=spectra_settings,
     shell:
@@ -190,8 +190,8 @@ rule publish_dataset:
         "../../envs/unfolding.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=3),
-        runtime=60,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(60, seconds_per_mb=5),
     params:
         config=dataset_settings,
     shell:
@@ -233,8 +233,8 @@ rule histogram_observable:
         "../../envs/unfolding.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=3),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(30, seconds_per_mb=2),
     params:
         arguments=derived_arguments,
     shell:

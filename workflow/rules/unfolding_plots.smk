@@ -30,8 +30,8 @@ rule compare_methods:
         "../../envs/unfolding.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=3),
-        runtime=30,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(30, seconds_per_mb=2),
     params:
         config=comparison_settings,
     shell:
@@ -63,8 +63,8 @@ rule check_closure:
         "../../envs/unfolding.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1500, per_input_mb=10),
-        runtime=240,
+        mem_mb=memory(1500, mb_per_mb=10),
+        runtime=runtime(240, seconds_per_mb=60),
     params:
         config=closure_settings,
         seed=job_seed("check_closure", "method"),
@@ -102,7 +102,7 @@ rule plot_spectra:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         config=as_json({"systematics": UNFOLDING["systematics"]}),
         label=unfolding_label(),
@@ -141,8 +141,8 @@ rule plot_diagnostics:
         "../../envs/plots.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, per_input_mb=3),
-        runtime=20,
+        mem_mb=memory(1000, mb_per_mb=3),
+        runtime=runtime(20, seconds_per_mb=1),
     params:
         label=unfolding_label(),
     shell:
@@ -173,7 +173,7 @@ rule plot_closure:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         label=unfolding_label(),
     shell:
