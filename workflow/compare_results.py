@@ -84,10 +84,12 @@ def compare_json(ours: Path, theirs: Path) -> str | None:
 
 
 def compare_root(ours: Path, theirs: Path) -> str | None:
-    """Compare names and classes of all objects, and every branch or histogram value for value; NaN equals NaN."""
+    """Compare size, names and classes of all objects, and every branch or histogram value for value; NaN equals NaN."""
     import awkward as ak
     import uproot
 
+    if ours.stat().st_size != theirs.stat().st_size:
+        return f"{ours.stat().st_size} and {theirs.stat().st_size} bytes"
     with uproot.open(ours) as first, uproot.open(theirs) as second:
         if first.classnames() != second.classnames():
             return f"objects {first.classnames()} and {second.classnames()}"
@@ -144,7 +146,7 @@ RULES: tuple[tuple[str, Compare, str], ...] = (
     ("report/resources.yaml", accept, "measured times and memory"),
     ("report/summary.*", accept, "holds the time of the run"),
     ("report.zip", compare_report, "the page holds times and dates: figures and tables are compared"),
-    ("*.root", compare_root, "uproot writes the date and a random identifier: objects are compared value for value"),
+    ("*.root", compare_root, "uproot writes the date and a random identifier: size and all values are compared"),
     ("*.keras", compare_keras, "Keras writes the date: architecture and weights are compared"),
     ("*.json", compare_json, "without " + ", ".join(sorted(MEASURED))),
 )
