@@ -124,12 +124,18 @@ class Commands:
         self.folder = folder
         self.output, self.summary = folder / "out/0.root", folder / "out/0.json"
 
-    def run(self, path: Path | str, config: Any, dataset: str = "top") -> subprocess.CompletedProcess[str]:
+    def start(self, path: Path | str, config: Any, dataset: str = "top") -> subprocess.Popen[str]:
         command = [sys.executable, "-W", "error", "-m", "lhcml.skim.skim_events", "--input", str(path)]
         command += ["--dataset", dataset, "--config", json.dumps(config)]
         command += ["--output", str(self.output), "--summary", str(self.summary)]
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.folder)
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, env=environment, cwd=self.folder, **pipes)
+
+    def run(self, path: Path | str, config: Any, dataset: str = "top") -> subprocess.CompletedProcess[str]:
+        process = self.start(path, config, dataset)
+        output, log = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, output, log)
 
     def error(self, path: Path | str, config: Any) -> str:
         """Run and return the message of the failure that must come, without traceback or output."""
