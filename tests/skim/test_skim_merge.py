@@ -36,7 +36,7 @@ def summary(scale: float = 1.0, **changes: Any) -> dict[str, Any]:
 
 SKIPPED = summary(
     count=0, events=0, kept=0, sum_genWeight=0.0, sum_weight={}, cross_section_pb=None, cutflow={},
-    normalisation_from=None, notes=[], skipped=[{"file": "bad.root", "cause": "truncated"}],
+    normalisation_from=None, notes=[], source="bad.root", skipped=[{"file": "bad.root", "cause": "truncated"}],
 )  # fmt: skip
 
 
@@ -109,12 +109,20 @@ def test_commands(tmp_path: Path, kind: str) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(block))
     outputs = ["--output", str(tmp_path / "cutflow.json"), "--table", str(tmp_path / "cutflow.csv")]
+    outputs += ["--files", str(tmp_path / "files.csv")]
     main(["--skims", str(tmp_path), "--chunks", '{"top": 2}', *outputs])
     rows = list(csv.DictReader((tmp_path / "cutflow.csv").read_text().splitlines()))
     if kind == "simulation":
         assert [row["raw"] for row in rows if row["shift"] == "jesUp"] == ["800", "400", "110"]
         assert float(rows[2]["efficiency"]) == 0.125
         assert float(rows[2]["weighted_error"]) == 20.0
+        files = list(csv.DictReader((tmp_path / "files.csv").read_text().splitlines()))
+        # what needs a look comes first
+        assert [(row["status"], row["file"], row["events"], row["cause"]) for row in files] == [
+            ("skipped", "bad.root", "0", "truncated"),
+            ("read", "file.root", "800", ""),
+        ]
+        assert files[0]["skim"] == str(tmp_path / "top/1.root")
     plot(["--cutflow", str(tmp_path / "cutflow.json"), "--label", "13 TeV", "--output", str(tmp_path / "cutflow.png")])
     assert (tmp_path / "cutflow.png").stat().st_size > 5000
     assert (tmp_path / "cutflow.pdf").read_bytes().startswith(b"%PDF")

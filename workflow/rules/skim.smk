@@ -7,8 +7,14 @@ include: "skim_functions.smk"
 SKIM_TARGETS = expand(
     "results/skim/{channel}/{file}",
     channel=config["channels"],
-    file=["cutflow.json", "cutflow.csv", "plots/cutflow.png"],
+    file=["cutflow.json", "cutflow.csv", "files.csv", "plots/cutflow.png"],
 )
+SKIM_TARGETS += [
+    f"results/skim/{channel}/{dataset}/luminosity.json"
+    for channel in config["channels"]
+    for dataset in datasets(channel)
+    if is_data(channel, dataset)
+]
 
 
 rule skim_events:
@@ -49,7 +55,7 @@ rule merge_cutflow:
     """Sum the cutflows and normalisations of the skims of a channel.
 
     Gives, per dataset, the cutflow of each shift, the sum of generator weights, the cross section, the factor from weight
-    to pb, and the files that were skipped.
+    to pb, and a table of the files that were read or skipped, with the cause.
 
     Wildcards: channel.
     """
@@ -63,6 +69,12 @@ rule merge_cutflow:
             caption="../report/skim/cutflow_table.rst",
             category="Skim",
             labels={"channel": "{channel}", "shows": "cutflow (table)"},
+        ),
+        files=report(
+            "results/skim/{channel}/files.csv",
+            caption="../report/skim/files.rst",
+            category="Skim",
+            labels={"channel": "{channel}", "shows": "files"},
         ),
     log:
         "results/logs/skim/merge_cutflow/{channel}.log",
@@ -81,7 +93,38 @@ rule merge_cutflow:
         ),
     shell:
         "python -m lhcml.skim.merge_cutflow --skims {params.folder:q} --chunks {params.chunks:q} "
-        "--output {output.cutflow:q} --table {output.table:q} > {log:q} 2>&1"
+        "--output {output.cutflow:q} --table {output.table:q} --files {output.files:q} > {log:q} 2>&1"
+
+
+rule list_luminosity:
+    """List the luminosity sections of collision data that were read and are certified.
+
+    What brilcalc needs to tell the integrated luminosity of the events in the skims.
+
+    Wildcards: channel, dataset.
+    """
+    input:
+        summaries=dataset_skims,
+        golden_json=golden_json,
+        code=sources("lhcml.skim.list_luminosity"),
+    output:
+        sections="results/skim/{channel}/{dataset}/luminosity.json",
+    log:
+        "results/logs/skim/list_luminosity/{channel}_{dataset}.log",
+    benchmark:
+        "results/benchmarks/skim/list_luminosity/{channel}_{dataset}.tsv"
+    conda:
+        "../../envs/skim.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=runtime(10),
+    params:
+        folder="results/skim/{channel}/{dataset}",
+        chunks=lambda wildcards: len(chunks(wildcards.channel, wildcards.dataset)),
+    shell:
+        "python -m lhcml.skim.list_luminosity --skims {params.folder:q} --chunks {params.chunks} "
+        "--golden-json {input.golden_json:q} --output {output.sections:q} > {log:q} 2>&1"
 
 
 rule plot_cutflow:

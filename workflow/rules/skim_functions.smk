@@ -21,17 +21,28 @@ def skim_settings(wildcards) -> str:
     settings = {
         "skim": skim,
         "selection": config["channels"][wildcards.channel]["selection"],
-        "data": dataset.get("data", False),
+        "data": is_data(wildcards.channel, wildcards.dataset),
         "cross_section": dataset.get("cross_section"),
     }
     return as_json(settings)
 
 
+def is_data(channel: str, dataset: str) -> bool:
+    """Tell whether a dataset is collision data."""
+    return datasets(channel)[dataset].get("data", False)
+
+
 def golden_json(wildcards) -> list[str]:
     """Input function: the file of certified luminosity sections, for collision data with one."""
     selection = config["channels"][wildcards.channel]["selection"]
-    data = datasets(wildcards.channel)[wildcards.dataset].get("data", False)
-    return [selection["golden_json"]] if data and "golden_json" in selection else []
+    wanted = is_data(wildcards.channel, wildcards.dataset) and "golden_json" in selection
+    return [selection["golden_json"]] if wanted else []
+
+
+def dataset_skims(wildcards) -> list[str]:
+    """Input function: the summaries of all skims of a dataset."""
+    pattern = "results/skim/{channel}/{dataset}/{chunk}.json"
+    return per_chunk(pattern, wildcards.channel, wildcards.dataset)
 
 
 def channel_skims(wildcards) -> list[str]:

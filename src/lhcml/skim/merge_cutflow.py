@@ -1,7 +1,8 @@
 """Sum the cutflows and normalisations of the skims of a channel.
 
 Reads `<skims>/<dataset>/<chunk>.json` for the chunks given and writes, per dataset, the cutflow of each shift, the sums
-of generator weights, the cross section and the factor from weight to pb, as JSON, and the cutflow as a table (CSV).
+of generator weights, the cross section and the factor from weight to pb, as JSON; the cutflow as a table (CSV); and a
+table of the files that were read or skipped (CSV).
 """
 
 from __future__ import annotations
@@ -130,6 +131,31 @@ def cutflow_table(datasets: Mapping[str, Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
+def files_table(skims: Path, summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return the files as CSV, skipped ones first: status, skim made of it, dataset, events, events kept, file, cause.
+
+    Parameters
+    ----------
+    skims : Path
+        Folder of the channel's skims.
+    summaries : mapping of str to sequence of mapping
+        Per dataset the JSON files of its skims, in the order of the chunks.
+    """
+    rows: list[list[Any]] = []
+    for name, blocks in summaries.items():
+        for chunk, block in enumerate(blocks):
+            cause = " ".join(entry["cause"] for entry in block["skipped"])
+            status = "skipped" if block["skipped"] else "read"
+            skim = str(skims / name / f"{chunk}.root")
+            rows.append([status, skim, name, block["events"], block["kept"], block["source"], cause])
+    rows.sort(key=lambda row: row[0] != "skipped")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["status", "skim", "dataset", "events", "kept", "file", "cause"])
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = make_parser(__doc__)
@@ -137,16 +163,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--chunks", required=True, type=json_argument, help='JSON: {"dataset": number of chunks}')
     parser.add_argument("--output", required=True, type=Path, help="cutflow.json to write")
     parser.add_argument("--table", required=True, type=Path, help="cutflow.csv to write")
+    parser.add_argument("--files", required=True, type=Path, help="table of the files to write (.csv)")
     args = parser.parse_args(argv)
     log = start_log()
+    summaries = {
+        name: [read_json(args.skims / name / f"{chunk}.json") for chunk in range(chunks)]
+        for name, chunks in args.chunks.items()
+    }
     datasets = {}
-    for name, chunks in args.chunks.items():
-        summaries = [read_json(args.skims / name / f"{chunk}.json") for chunk in range(chunks)]
-        datasets[name] = merge_dataset(summaries, name)
+    for name, blocks in summaries.items():
+        datasets[name] = merge_dataset(blocks, name)
         for entry in datasets[name]["skipped"]:
             log.warning("%s: skipped %s: %s", name, entry["file"], entry["cause"])
     write_json(args.output, {"datasets": datasets})
     write_text(args.table, cutflow_table(datasets))
+    write_text(args.files, files_table(args.skims, summaries))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lhcml.common.errors import UserError
-from lhcml.skim.read_source import FETCH_AGAIN, Source
-from lhcml.skim.remote import read_error
+from lhcml.skim.read_source import Source
+from lhcml.skim.remote import FETCH_AGAIN, read_error
 from lhcml.skim.systematics import SHOWER_WEIGHTS
 
 

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from lhcml.common.errors import UserError
 from lhcml.common.identity import EVENT_IDENTITY
 from lhcml.skim.naming import canonical_name, canonical_names
-from lhcml.skim.remote import first_line, read_error
-
-FETCH_AGAIN = "fetch it again, or set `skim.on_bad_file: skip` to go on without it"
+from lhcml.skim.remote import FETCH_AGAIN, first_line, read_error
 
 
 class SkimSchema(NanoAODSchema):  # type: ignore[misc]

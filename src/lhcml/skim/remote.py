@@ -15,6 +15,7 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import is_remote
 
 Result = TypeVar("Result")
+FETCH_AGAIN = "fetch it again, or set `skim.on_bad_file: skip` to go on without it"
 # What XRootD says when trying again cannot help
 NO_FILE = ("[3011]", "no such file")
 NO_PERMISSION = ("[3010]", "Auth failed", "Authentication failed", "Permission denied", "permission denied")

@@ -68,7 +68,7 @@ def skim_file(
         If the file cannot be used, naming the file, what is wrong and what to do.
     """
     from lhcml.skim.columns import make_plan
-    from lhcml.skim.luminosity import read_golden_json
+    from lhcml.skim.luminosity import read_golden_json, read_sections
     from lhcml.skim.normalisation import normalise, read_runs
     from lhcml.skim.process_chunk import Cutflow, process_chunk
     from lhcml.skim.read_source import chunk_bounds, open_source, read_chunk
@@ -81,6 +81,7 @@ def skim_file(
         for note in plan.notes:
             log.info("%s: %s", path, note)
         runs = None if data else read_runs(source)
+        luminosity = read_sections(source, golden) if data else None
         cutflow: Cutflow = {}
         sum_weight: dict[str, float] = {}
         dropped = 0
@@ -107,6 +108,7 @@ def skim_file(
             "kinematic_shifts": plan.kinematic_shifts,
             "weight_shifts": plan.weight_shifts,
             "cutflow": cutflow_rows(cutflow),
+            "luminosity": luminosity,
             "candidate_links_dropped": dropped,
             "notes": plan.notes,
             "skipped": [],
@@ -122,8 +124,8 @@ def skip_file(path: str, output: Path, selection: Mapping[str, Any], data: bool,
     return {
         "source": path, "data": data, "events": 0, "kept": 0, "normalisation_from": None, "count": 0,
         "sum_genWeight": None if data else 0.0, "sum_weight": {}, "cross_section_pb": None, "cross_section_from": None,
-        "kinematic_shifts": [], "weight_shifts": [], "cutflow": {}, "candidate_links_dropped": 0, "notes": [],
-        "skipped": [{"file": path, "cause": error.cause}],
+        "kinematic_shifts": [], "weight_shifts": [], "cutflow": {}, "luminosity": None, "candidate_links_dropped": 0,
+        "notes": [], "skipped": [{"file": path, "cause": error.cause}],
     }  # fmt: skip
 
 
