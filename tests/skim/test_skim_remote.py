@@ -112,8 +112,9 @@ def test_a_file_that_is_not_there_is_not_tried_again(commands, skim_settings, up
     assert f"xrdfs {up.host} ls /mc" in message
 
 
-def test_a_damaged_file_is_not_tried_again(commands, skim_settings, events_file: Path, up: Server) -> None:
-    address = up.add(events_file, "cut.root", size=5000)
+@pytest.mark.parametrize("size", [0, 5000, -2000], ids=["empty", "nearly nothing", "without its end"])
+def test_a_damaged_file_is_not_tried_again(commands, skim_settings, events_file: Path, up: Server, size: int) -> None:
+    address = up.add(events_file, "cut.root", size=size)
     message = commands.error(address, skim_settings(JETS))
     assert address in message
     assert "attempts" not in message

@@ -16,6 +16,7 @@ from lhcml.common.files import is_remote
 
 Result = TypeVar("Result")
 FETCH_AGAIN = "fetch it again, or set `skim.on_bad_file: skip` to go on without it"
+SHORT_FILE = "expected Chunk of length"
 # What XRootD says when trying again cannot help
 NO_FILE = ("[3011]", "no such file")
 NO_PERMISSION = ("[3010]", "Auth failed", "Authentication failed", "Permission denied", "permission denied")
@@ -52,8 +53,9 @@ def read_error(path: str, failure: str, error: Exception, fix: str) -> UserError
         An `UnreachableError` if a network may be the cause.
     """
     cause = f"{failure} ({type(error).__name__}: {first_line(error)})"
-    # uproot and the codecs raise other types on damaged bytes
-    if not (is_remote(path) and isinstance(error, OSError)):
+    # damaged bytes make uproot and the codecs raise other types, a file that ends too early this OSError of uproot's
+    of_network = isinstance(error, OSError) and not str(error).strip().startswith(SHORT_FILE)
+    if not (is_remote(path) and of_network):
         return UserError(cause, fix)
     address = urlsplit(path)
     inside = PurePosixPath(address.path.replace("//", "/", 1))
