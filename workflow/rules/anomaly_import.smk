@@ -16,7 +16,9 @@ rule import_olympics:
     Wildcards: dataset.
     """
     input:
-        features=lambda wildcards: IMPORTED[wildcards.dataset]["olympics"],
+        features=lambda wildcards: public_input(
+            IMPORTED[wildcards.dataset]["olympics"], IMPORTED[wildcards.dataset].get("record")
+        ),
         code=sources("lhcml.anomaly.import_olympics"),
     output:
         events="results/anomaly/events/{dataset}.parquet",
@@ -27,15 +29,18 @@ rule import_olympics:
     wildcard_constraints:
         dataset="|".join(IMPORTED_OLYMPICS) or "(?!)",
     conda:
-        "../../envs/olympics.yaml"
+        "../../envs/import.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=runtime(20, seconds_per_mb=1),
     params:
+        file=lambda wildcards: public_path(
+            IMPORTED[wildcards.dataset]["olympics"], IMPORTED[wildcards.dataset].get("record")
+        ),
         label=lambda wildcards: IMPORTED[wildcards.dataset]["label"],
     shell:
-        "python -m lhcml.anomaly.import_olympics --input {input.features:q} --label {params.label} "
+        "python -m lhcml.anomaly.import_olympics --input {params.file:q} --label {params.label} "
         "--output {output.events:q} > {log:q} 2>&1"
 
 

@@ -61,16 +61,31 @@ def is_generated(channel: str, dataset: str) -> bool:
 
 
 def is_imported(channel: str, dataset: str) -> bool:
-    """Tell whether a dataset is made here of a file of the LHC Olympics."""
-    return "olympics" in datasets(channel)[dataset]
+    """Tell whether a dataset is made here of public files of another format."""
+    return "import" in datasets(channel)[dataset]
 
 
 def chunks(channel: str, dataset: str) -> list[int]:
     """Return the chunk numbers of a dataset: chunks of events made here, or positions in its list of files."""
     block = datasets(channel)[dataset]
-    if is_generated(channel, dataset) or is_imported(channel, dataset):
-        return list(range(-(-block["events"] // config["samples"]["events_per_chunk"])))
+    if is_generated(channel, dataset):
+        return list(range(chunks_of(block["events"])))
+    if is_imported(channel, dataset):
+        # the chunks of the first file, then those of the next one
+        return list(range(len(block["import"]["files"]) * chunks_of(block["events"])))
     return list(range(len(block["files"])))
+
+
+def chunks_of(events: int) -> int:
+    """Return how many chunks these events are made in."""
+    return -(-events // config["samples"]["events_per_chunk"])
+
+
+def split_of(channel: str, dataset: str) -> dict:
+    """Return the fractions of training, validation and test events of a dataset: all in one part if it says so."""
+    fractions = config["features"]["split"]
+    part = datasets(channel)[dataset].get("split")
+    return fractions if part is None else {name: float(name == part) for name in fractions}
 
 
 def per_chunk(pattern: str, channel: str, dataset: str, **wildcards: str) -> list[str]:

@@ -12,7 +12,8 @@ def feature_settings(wildcards) -> str:
     }
     if is_perturbed(wildcards):
         settings["perturbations"] = {wildcards.shift: config["features"]["perturbations"][wildcards.shift]}
-    return as_json(settings | {"jet": jets["collection"], "radius": jets["radius"]})
+    split = split_of(wildcards.channel, wildcards.dataset)
+    return as_json(settings | {"jet": jets["collection"], "radius": jets["radius"], "split": split})
 
 
 def level_settings(wildcards) -> str:

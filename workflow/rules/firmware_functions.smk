@@ -147,7 +147,7 @@ def objects_settings(wildcards) -> str:
     """Params function: what the inputs of an event are made of."""
     block = FIRMWARE_MODELS[wildcards.model]
     jets = config["channels"][block["channel"]]["selection"]["jets"]["collection"]
-    split = config["features"]["split"]
+    split = split_of(block["channel"], wildcards.dataset)
     return as_json({"objects": block["objects"], "jets": jets, "met": block["met"], "split": split})
 
 

@@ -1,4 +1,4 @@
-# Events made here: Pythia 8, a parametric detector, jets, and plots that validate them; events of the LHC Olympics.
+# Events made here: Pythia 8, a parametric detector, jets, and plots that validate them.
 include: "samples_functions.smk"
 
 
@@ -34,40 +34,6 @@ rule generate_events:
         "python -m lhcml.samples.generate_events --generate {params.generate:q} --content {params.content:q} "
         "--events {params.events} --first-event {params.first} --luminosity-block {params.block} "
         "--seed {params.seed} --output {output:q} > {log:q} 2>&1"
-
-
-rule import_events:
-    """Import one chunk of a file of events of the LHC Olympics.
-
-    Clusters the particles of some rows of the file into anti-kT jets and writes them with NanoAOD and PFNano branch names, as
-    generated events are; weights are 1.
-    Wildcards: channel, dataset, chunk (number of the job, from 0).
-    """
-    input:
-        events=lambda wildcards: datasets(wildcards.channel)[wildcards.dataset]["olympics"],
-        code=sources("lhcml.samples.import_events"),
-    output:
-        "results/samples/{channel}/{dataset}/imported/{chunk}.root",
-    log:
-        "results/logs/samples/import_events/{channel}_{dataset}_{chunk}.log",
-    benchmark:
-        "results/benchmarks/samples/import_events/{channel}_{dataset}_{chunk}.tsv"
-    conda:
-        "../../envs/olympics.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(1000, mb_per_event=0.05),
-        runtime=runtime(10, seconds_per_event=0.02),
-    params:
-        label=lambda wildcards: datasets(wildcards.channel)[wildcards.dataset]["label"],
-        content=lambda wildcards: as_json(config["channels"][wildcards.channel]["samples"]),
-        first=lambda wildcards: int(wildcards.chunk) * EVENTS_PER_CHUNK,
-        rows=events_of_chunk,
-        block=lambda wildcards: int(wildcards.chunk) + 1,
-    shell:
-        "python -m lhcml.samples.import_events --input {input.events:q} --label {params.label} "
-        "--first-row {params.first} --rows {params.rows} --luminosity-block {params.block} "
-        "--content {params.content:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule plot_validation:

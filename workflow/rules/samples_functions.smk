@@ -29,7 +29,7 @@ SAMPLES_TARGETS = expand(
 def events_of_chunk(wildcards) -> int:
     """Params function: the number of events of a chunk; the last one may be shorter."""
     events = datasets(wildcards.channel)[wildcards.dataset]["events"]
-    return min(EVENTS_PER_CHUNK, events - int(wildcards.chunk) * EVENTS_PER_CHUNK)
+    return min(EVENTS_PER_CHUNK, events - int(wildcards.chunk) % chunks_of(events) * EVENTS_PER_CHUNK)
 
 
 def validated_files(wildcards) -> list[str]:

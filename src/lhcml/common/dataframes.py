@@ -2,12 +2,14 @@
 
 pandas has two layouts (its documentation, "HDF5 (PyTables)"). *fixed*: a group with `axis0` (names of columns), `axis1`
 (index), and for each type of number its columns: `block0_items` (names), `block0_values` (rows, columns),
-`block1_items`, ... *table*: a group with one dataset `table` of records, whose fields `values_block_0`, ... are arrays.
-Names that pandas kept as pickled objects are not read: unpickling runs what the file says.
+`block1_items`, ... *table*: a group with one dataset `table` of records, whose fields `values_block_0`, ... are arrays;
+the names of their columns are in the attributes `values_block_0_kind`, ... as a pickled list. Nothing is unpickled, as
+that runs what the file says: of a pickled list of texts the texts are read, other pickled names are not.
 """
 
 from __future__ import annotations
 
+import pickletools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,15 +62,18 @@ class DataFrame:
             If the bytes of these rows are damaged.
         """
         parts = []
+        # the fields of records are in one dataset, whose bytes are read and decompressed once
+        read: dict[str, Any] = {}
         for dataset, field in self.blocks:
             try:
-                values = dataset[start:stop]
+                if dataset.name not in read:
+                    read[dataset.name] = dataset[start:stop]
             except (OSError, RuntimeError) as error:
                 raise UserError(
                     f"cannot read rows {start} to {stop} of {dataset.name} in {self.path}: {error}",
                     "the file is damaged: fetch it again",
                 ) from error
-            values = values if field is None else values[field]
+            values = read[dataset.name] if field is None else read[dataset.name][field]
             parts.append(values.reshape(len(values), -1).astype(np.float64))
         return np.concatenate(parts, axis=1)[:, self.order]
 
@@ -147,8 +152,7 @@ def fixed_frame(path: Path, group: Any) -> DataFrame:
 def table_frame(path: Path, group: Any) -> DataFrame:
     """Return the frame of a group in the layout `table`.
 
-    Its columns stand in the order of their blocks. Only columns that pandas stored as fields of their own
-    (`data_columns`) have names that are text.
+    Its columns stand in the order of their blocks.
     """
     table = require_dataset(path, group, "table", 1)
     fields = [name for name in table.dtype.names or () if name != "index"]
@@ -158,11 +162,37 @@ def table_frame(path: Path, group: Any) -> DataFrame:
             f"{table.name} of {path} is {table.dtype}, expected records of numbers",
             "write the file again with pandas: `to_hdf(path, key='df', format='fixed')`",
         )
-    alone = all(kind.shape == () for kind in kinds.values())
+    names: list[str] | None = []
+    for field, kind in kinds.items():
+        # pandas keeps a column as a field of its own if asked to (`data_columns`)
+        found = [field] if kind.shape == () else pickled_texts(table.attrs.get(f"{field}_kind"))
+        fits = found is not None and len(found) == int(np.prod(kind.shape, dtype=int))
+        names = names + found if names is not None and found is not None and fits else None
     width = sum(int(np.prod(kind.shape, dtype=int)) for kind in kinds.values())
-    return DataFrame(
-        path, tuple((table, name) for name in fields), tuple(fields) if alone else None, np.arange(width), len(table)
-    )
+    text = None if names is None else tuple(names)
+    return DataFrame(path, tuple((table, name) for name in fields), text, np.arange(width), len(table))
+
+
+# steps of unpickling that only put texts into a list
+LIST_STEPS = {"PROTO", "FRAME", "MARK", "LIST", "EMPTY_LIST", "APPEND", "APPENDS", "PUT", "BINPUT", "LONG_BINPUT",
+              "MEMOIZE", "STOP"}  # fmt: skip
+TEXT_STEPS = {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"}
+
+
+def pickled_texts(pickled: Any) -> list[str] | None:
+    """Return the texts of a pickled list of texts without unpickling it; None if it is anything else."""
+    if not isinstance(pickled, bytes):
+        return None
+    texts: list[str] = []
+    try:
+        for step, argument, _ in pickletools.genops(bytes(pickled)):
+            if step.name in TEXT_STEPS:
+                texts.append(str(argument))
+            elif step.name not in LIST_STEPS:
+                return None
+    except ValueError:
+        return None
+    return texts
 
 
 def require_dataset(path: Path, group: Any, name: str, dimensions: int | None) -> Any:

@@ -20,7 +20,8 @@ from lhcml.common.errors import UserError
 from lhcml.common.files import read_parquet
 from lhcml.features import build_features
 from lhcml.samples import import_events
-from lhcml.samples.import_events import PARTICLES
+from lhcml.samples.layouts import olympics as layout
+from lhcml.samples.layouts.olympics import PARTICLES
 from lhcml.skim.skim_events import skim_file
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,8 @@ def write(path: Path, rows: np.ndarray) -> Path:
 
 
 def run(path: Path, output: Path, *options: str) -> ak.Array:
-    import_events.main(["--input", str(path), "--output", str(output), "--content", CONTENT, *options])
+    command = ["--layout", "olympics", "--input", str(path), "--output", str(output), "--content", CONTENT, *options]
+    import_events.main(command)
     with uproot.open(output) as file:
         return file["Events"].arrays()
 
@@ -81,7 +83,7 @@ def olympics(rows: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_jets_agree_with_fastjet(
     olympics: Path, rows: np.ndarray, tmp_path: Path, monkeypatch, name, radius, min_pt
 ) -> None:
-    monkeypatch.setattr(import_events, "BATCH", 4)
+    monkeypatch.setattr(layout, "STEP", 4)
     events = run(olympics, tmp_path / "0.root", "--rows", "23")
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     for number, row in enumerate(rows):
@@ -149,14 +151,19 @@ def test_bad_events_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.INFO, "lhcml"):
         events = run(write(tmp_path / "events.h5", rows), tmp_path / "0.root", "--rows", "6")
     assert events["event"].tolist() == [0, 4, 5]
-    assert "left out: 3 with" in caplog.text
+    assert "left out: 3 rows" in caplog.text
     assert events["MET_sumEt"][2] == pytest.approx(rows[5, :-1:3].sum(), rel=1e-6)
 
 
 def test_skim_and_features_read_the_file(olympics: Path, rows: np.ndarray, tmp_path: Path) -> None:
     schema = load_schema(ROOT / "workflow/schemas")
     selection = {"jets": {"radius": 1.0, "count": {"min": 2}, "take": "two_leading", "leading": {"pt": {"min": 1600}}}}
-    channels = {"c": {"datasets": {"lhco": {"olympics": "e.h5", "events": 23}}, "selection": selection}}
+    channels = {
+        "c": {
+            "datasets": {"lhco": {"import": {"layout": "olympics", "files": ["e.h5"]}, "events": 23}},
+            "selection": selection,
+        }
+    }
     config = fill_defaults({"seed": 1, "channels": channels}, schema)
     events = run(olympics, tmp_path / "events.root", "--rows", "23")
     summary = skim_file(
@@ -216,7 +223,8 @@ def test_labels_are_checked(tmp_path: Path) -> None:
 def test_a_dataset_of_the_olympics_is_planned(tmp_path: Path, snakemake_bin: Path) -> None:
     checkout = Checkout(tmp_path / "checkout", snakemake_bin)
     (checkout.folder / "events.h5").touch()
-    datasets = {"lhco": {"olympics": "events.h5", "label": "background", "events": 201}}
+    block = {"layout": "olympics", "files": ["events.h5"], "label": "background"}
+    datasets = {"lhco": {"import": block, "events": 201}}
     overlay = checkout.overlay({"samples": {"events_per_chunk": 100}, "channels": {"dijet": {"datasets": datasets}}})
     target = [f"results/features/dijet/lhco/nominal/{chunk}.parquet" for chunk in range(3)]
     assert checkout.planned("--configfile", overlay, "--", *target) == {
@@ -224,4 +232,4 @@ def test_a_dataset_of_the_olympics_is_planned(tmp_path: Path, snakemake_bin: Pat
     }  # fmt: skip
     # rows 200 to 201 are those of the third file
     printed = checkout.run("-n", "-p", "--cores", "1", "--configfile", overlay, "--", target[2])
-    assert "--label background --first-row 200 --rows 1 --luminosity-block 3" in printed
+    assert "--label background --first-row 200 --rows 1 --event-offset 0 --luminosity-block 3" in printed
