@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,10 @@ from lhcml.report.costs import Job  # noqa: E402
 
 # Wildcards that only number jobs of the same cost per size
 NUMBERS = ("chunk", "seed", "size", "shift", "batch", "mixture", "window", "patch")
-# What a job makes by itself, by its rule: a parameter of the rule, and a key in it if it is JSON
-MADE: dict[str, tuple[str, ...]] = {"generate_events": ("events",), "import_events": ("rows",)}
+# Inputs that are no data
+CODE = (".py", ".rst")
+# Parameter with the number of events that a job makes, by its rule
+MADE = {"generate_events": "events", "import_events": "rows"}
 # How often a job goes through what it reads: numbers in its parameter `config`, which are multiplied
 PASSES: dict[str, tuple[str, ...]] = {
     "train_bdt": ("boosting.rounds",),
@@ -31,7 +34,15 @@ PASSES: dict[str, tuple[str, ...]] = {
     "train_event_autoencoder": ("training.epochs",),
     "train_float": ("training.epochs",),
     "quantise_network": ("quantisation.epochs",),
-    "unfold_events": ("method.iterations", "method.members"),
+    "score_events": ("classifier.trees.members",),
+    "unfold_events": (
+        "method.iterations",
+        "method.members",
+        "method.training.epochs",
+        "method.boosting.rounds",
+        "ensemble",
+        "bootstraps.{kind}",
+    ),
 }
 
 
@@ -42,15 +53,13 @@ def key_of(block: Any, path: str) -> Any:
     return block
 
 
-def passes_of(rule: str, params: Mapping[str, Any]) -> float:
+def passes_of(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]) -> float:
     """Return how often a job goes through what it reads; 1 for most rules."""
     if rule not in PASSES:
         return 1.0
     settings = json.loads(params["config"])
-    passes = 1.0
-    for path in PASSES[rule]:
-        passes *= key_of(settings, path) or 1
-    return passes
+    kind = wildcards.get("group", "").removeprefix("bootstrap_")
+    return math.prod(key_of(settings, path.format(kind=kind)) or 1 for path in PASSES[rule])
 
 
 def made_by(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]) -> float | None:
@@ -58,7 +67,7 @@ def made_by(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]) 
     if rule == "throw_toys":
         block = json.loads(params["config"])[wildcards["ensemble"]]
         return float(block["count"]) / block["batches"]
-    return float(params[MADE[rule][0]]) if rule in MADE else None
+    return float(params[MADE[rule]]) if rule in MADE else None
 
 
 def cost_job(job: Any) -> Job:
@@ -66,7 +75,6 @@ def cost_job(job: Any) -> Job:
     rule = job.rule.name
     wildcards = dict(job.wildcards_dict)
     params = dict(job.params.items()) if rule in MADE or rule in PASSES or rule == "throw_toys" else {}
-    code = {str(path) for name in ("code", "family") for path in [job.input.get(name) or []] for path in as_list(path)}
     benchmark = str(job.benchmark or "")
     return Job(
         rule=rule,
@@ -74,17 +82,12 @@ def cost_job(job: Any) -> Job:
         variant="/".join(value.split("/")[0] for name, value in wildcards.items() if name not in NUMBERS),
         environment=Path(str(job.rule.conda_env or "")).name,
         threads=job.threads,
-        inputs=tuple(str(path) for path in job.input if str(path) not in code),
+        inputs=tuple(str(path) for path in job.input if Path(path).suffix not in CODE),
         outputs=tuple(str(path) for path in job.output),
         events=made_by(rule, params, wildcards),
-        passes=passes_of(rule, params),
+        passes=passes_of(rule, params, wildcards),
         benchmark=benchmark,
     )
-
-
-def as_list(value: Any) -> list[Any]:
-    """Return one value or several as a list."""
-    return [value] if isinstance(value, str) else list(value)
 
 
 def chosen_taggers(config: Mapping[str, Any]) -> dict[str, str]:

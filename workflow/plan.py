@@ -29,6 +29,7 @@ from lhcml.report.costs import (
     fit_costs,
     job_size,
     predict_costs,
+    processor_time,
 )
 from lhcml.report.schedule import elapsed_time
 from lhcml.report.tabulate_benchmarks import read_benchmark
@@ -57,7 +58,12 @@ def measure_costs(jobs: Sequence[Job]) -> dict[str, Any]:
         if Path(job.benchmark).is_file() and all(Path(path).exists() for path in job.outputs):
             seconds, memory, cpu = read_benchmark(Path(job.benchmark))[0]
             outputs = [size_of(path) for path in job.outputs]
-            cost = Cost(seconds, cpu, memory, sum(table for table, _ in outputs), sum(other for _, other in outputs))
+            cost = Cost(
+                processor_time(seconds, cpu, job.threads),
+                memory,
+                sum(table for table, _ in outputs),
+                sum(other for _, other in outputs),
+            )
             measured.append((job, job_size(job, {path: size_of(path)[0] for path in job.inputs}), cost))
     return fit_costs(measured)
 
@@ -98,13 +104,12 @@ def stage_rows(predicted: Predicted) -> list[dict[str, Any]]:
     for stage in STAGES:
         if stage in groups:
             largest, rule = max((cost.memory_mb, job.rule) for job, cost in groups[stage])
-            costs = [cost for _, cost in groups[stage]]
+            costs = [cost for *_, cost in groups[stage]]
             rows.append(
                 {
                     "stage": stage,
                     "jobs": len(costs),
                     "cpu_hours": sum(cost.cpu_seconds for cost in costs) / 3600,
-                    "job_hours": sum(cost.seconds for cost in costs) / 3600,
                     "disk_gb": sum(cost.table_mb + cost.other_mb for cost in costs) / 1e3,
                     "largest_memory_mb": largest,
                     "largest_memory_rule": rule,
@@ -115,20 +120,20 @@ def stage_rows(predicted: Predicted) -> list[dict[str, Any]]:
 
 def rule_rows(predicted: Predicted, model: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the same of each rule, dearest first, with how far its largest job lies beyond what was measured."""
-    groups: dict[str, list[tuple[float, Cost]]] = defaultdict(list)
+    groups: dict[str, list[tuple[Job, float, Cost]]] = defaultdict(list)
     for job, size, cost in predicted:
         if cost:
-            groups[job.rule].append((size, cost))
+            groups[job.rule].append((job, size, cost))
     rows = [
         {
             "rule": rule,
             "stage": model[rule]["stage"],
             "jobs": len(group),
-            "cpu_hours": sum(cost.cpu_seconds for _, cost in group) / 3600,
-            "longest_job_hours": max(cost.seconds for _, cost in group) / 3600,
-            "disk_gb": sum(cost.table_mb + cost.other_mb for _, cost in group) / 1e3,
-            "largest_memory_mb": max(cost.memory_mb for _, cost in group),
-            "beyond_measured": max(size for size, _ in group) / largest
+            "cpu_hours": sum(cost.cpu_seconds for *_, cost in group) / 3600,
+            "longest_job_hours": max(cost.cpu_seconds / job.threads for job, _, cost in group) / 3600,
+            "disk_gb": sum(cost.table_mb + cost.other_mb for *_, cost in group) / 1e3,
+            "largest_memory_mb": max(cost.memory_mb for *_, cost in group),
+            "beyond_measured": max(size for _, size, _ in group) / largest
             if (largest := model[rule]["largest_size"])
             else 1,
         }
@@ -138,9 +143,9 @@ def rule_rows(predicted: Predicted, model: Mapping[str, Any]) -> list[dict[str, 
 
 
 def wall_hours(predicted: Predicted, cores: int, delay: float) -> float:
-    """Return the hours of all jobs on a number of cores, each with a delay (s) before it starts."""
+    """Return the hours of all jobs on a number of cores; each waits a delay (s), then uses its threads in full."""
     jobs = [job for job, _, _ in predicted]
-    seconds = [delay + (cost.seconds if cost else 0.0) for _, _, cost in predicted]
+    seconds = [delay + (cost.cpu_seconds / job.threads if cost else 0.0) for job, _, cost in predicted]
     return elapsed_time(seconds, [job.threads for job in jobs], dependencies(jobs), cores) / 3600
 
 

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhcml.report.costs import Cost, Job, file_sizes, fit_base, fit_costs, fit_slope, in_order, predict_costs
+from lhcml.report.costs import (
+    Cost,
+    Job,
+    file_sizes,
+    fit_base,
+    fit_costs,
+    fit_slope,
+    in_order,
+    predict_costs,
+    processor_time,
+)
 from lhcml.report.schedule import elapsed_time
 
 MAKE = Job("make", "samples", "top", "a.yaml", 1, (), ("top/0.root",), 100.0, 1.0, "b.tsv")
@@ -65,13 +75,13 @@ def measured(events: float, passes: float) -> list[tuple[Job, float, Cost]]:
         if job.rule == "make":
             # top takes twice the time of qcd; 20 kB an event
             slope = 0.02 if job.variant == "top" else 0.01
-            entries.append((job, events, Cost(2 + slope * events, 1 + slope * events, 200, 0.02 * events, 0)))
+            entries.append((job, events, Cost(2 + slope * events, 200, 0.02 * events, 0)))
         elif job.rule == "read":
             size = 0.02 * events
-            entries.append((job, size, Cost(3 + 0.5 * size, 3 + 0.5 * size, 300, 0.1 * size, 0.5)))
+            entries.append((job, size, Cost(3 + 0.5 * size, 300, 0.1 * size, 0.5)))
         else:
             size = 2 * 0.1 * 0.02 * events
-            cost = Cost(5 + 0.1 * size * passes, 6 + 0.2 * size * passes, 400 + 3 * size, 0, 1.5)
+            cost = Cost(5 + 0.1 * size * passes, 400 + 3 * size, 0, 1.5)
             entries.append((job, size, cost))
     return entries
 
@@ -79,14 +89,14 @@ def measured(events: float, passes: float) -> list[tuple[Job, float, Cost]]:
 def test_a_run_of_ten_times_the_events_is_predicted_exactly() -> None:
     model = fit_costs([*measured(1000, 5), *measured(100, 10)])
     assert model["make"]["largest_size"] == 1000
-    assert model["make"]["base"]["seconds"] == pytest.approx(2)
-    assert model["make"]["variants"]["top"]["seconds"] == pytest.approx(0.02)
+    assert model["make"]["base"]["cpu_seconds"] == pytest.approx(2)
+    assert model["make"]["variants"]["top"]["cpu_seconds"] == pytest.approx(0.02)
     predicted = {(job.rule, job.variant): (size, cost) for job, size, cost in predict_costs(chain(1e4, 20), model, {})}
     for job, size, cost in measured(1e4, 20):
         found_size, found = predicted[job.rule, job.variant]
         assert found_size == pytest.approx(size)
         assert found is not None
-        for name in ("seconds", "cpu_seconds", "memory_mb", "table_mb", "other_mb"):
+        for name in ("cpu_seconds", "memory_mb", "table_mb", "other_mb"):
             assert getattr(found, name) == pytest.approx(getattr(cost, name), rel=1e-6, abs=1e-6), (job, name)
 
 
@@ -96,7 +106,7 @@ def test_an_unknown_variant_costs_what_its_rule_does_and_an_unknown_rule_nothing
     (_, _, cost), (_, _, none) = predict_costs([other, new], model, {})
     # the mean of 22 s and 12 s
     assert cost is not None
-    assert cost.seconds == pytest.approx(17)
+    assert cost.cpu_seconds == pytest.approx(17)
     assert none is None
 
 
@@ -111,6 +121,18 @@ def test_jobs_come_after_those_whose_files_they_read() -> None:
     assert ordered[-1].rule == "train"
     assert [job.rule for job in ordered].count("make") == 2
     assert ordered.index(next(job for job in ordered if job.rule == "make")) < 2
+
+
+def test_processor_time_after_the_last_sample() -> None:
+    # 4 s seen until 9.75 s of 10 s
+    assert processor_time(10, 3.9, 1) == pytest.approx(4)
+    # the last of the samples each 30 s is at 45.5 s
+    assert processor_time(60, 45.5, 1) == pytest.approx(60)
+    assert processor_time(60, 22.75, 1) == pytest.approx(30)
+    # no more than there is
+    assert processor_time(40, 30, 1) == 40
+    assert processor_time(40, 30, 2) == pytest.approx(30 * 40 / 15.5)
+    assert processor_time(0.1, 0.0, 1) == 0
 
 
 def test_tables_and_other_files_are_told_apart(tmp_path: Path) -> None:

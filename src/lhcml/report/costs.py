@@ -17,8 +17,10 @@ from typing import Any
 
 # Files that grow with the number of events; models, figures and JSON results do not.
 TABLES = (".root", ".parquet", ".h5", ".hdf5", ".npz")
-# What is fitted with a line, and whether time or only the size enters it
-QUANTITIES = {"seconds": True, "cpu_seconds": True, "memory_mb": False, "table_mb": False}
+# What is fitted with a line, and whether it grows with the passes too
+QUANTITIES = {"cpu_seconds": True, "memory_mb": False, "table_mb": False}
+# Snakemake samples a job every half second, then every 30 seconds; what comes after the last sample it does not see.
+DENSE_SAMPLES, DENSE_STEP, STEP = 15.5, 0.5, 30.0
 # Sizes must differ by this factor before their spread tells base and slope apart.
 SPREAD = 1.5
 
@@ -61,13 +63,27 @@ class Job:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one job takes: wall and processor time (s), memory (MB), output in tables and in other files (MB)."""
+    """What one job takes: processor time (s), memory (MB), output in tables and in other files (MB).
 
-    seconds: float
+    Processor time, as the time on the clock of a benchmark is longer where others use the machine.
+    """
+
     cpu_seconds: float
     memory_mb: float
     table_mb: float
     other_mb: float
+
+
+def processor_time(seconds: float, sampled: float, threads: int) -> float:
+    """Return the processor time of a job from its time on the clock and what its benchmark saw.
+
+    It sees the job up to its last sample. The rest is taken to have used the processor as much as the part before.
+    """
+    if seconds < DENSE_SAMPLES:
+        last = seconds - DENSE_STEP / 2
+    else:
+        last = DENSE_SAMPLES + STEP * ((seconds - DENSE_SAMPLES) // STEP)
+    return min(sampled * seconds / last, seconds * threads) if last > 0 else sampled
 
 
 def file_sizes(path: str | Path) -> tuple[float, float]:
@@ -111,7 +127,7 @@ def fit_base(points: Mapping[str, Sequence[tuple[float, float]]], floor: float) 
     points : mapping of str to sequence of (size, cost)
         Measured jobs of each variant.
     floor : float
-        Base of a rule that tells nothing of it, e.g. the time in which the shortest job of the same environment ends.
+        Base of a rule that tells nothing of it, e.g. the time of the shortest job of the same environment.
 
     Returns
     -------
@@ -164,7 +180,7 @@ def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
     floors: dict[tuple[str, str], float] = {}
     for entries in rules.values():
         for job, _, cost in entries:
-            for name in ("seconds", "cpu_seconds", "memory_mb"):
+            for name in ("cpu_seconds", "memory_mb"):
                 key = (job.environment, name)
                 floors[key] = min(floors.get(key, float("inf")), getattr(cost, name))
     model: dict[str, Any] = {}
