@@ -90,7 +90,7 @@ def cost_job(job: Any) -> Job:
     )
 
 
-def chosen_taggers(config: Mapping[str, Any]) -> dict[str, str]:
+def chosen_taggers(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Return the tagger of each measurement that asks for the best: the one chosen in the last run, else the first.
 
     Which one is best is known after the training only, and the jobs behind the choice are the same for each.
@@ -98,19 +98,21 @@ def chosen_taggers(config: Mapping[str, Any]) -> dict[str, str]:
     chosen = {}
     for name, block in config["inference"]["measurements"].items():
         if block.get("tagger") == BEST_TAGGER:
-            result = Path(f"results/inference/{name}/tagger.json")
+            result = folder / f"results/inference/{name}/tagger.json"
             models = [tagger for tagger, model in config["taggers"]["models"].items() if "family" in model]
             chosen[name] = read_json(result)["tagger"] if result.is_file() else models[0]
     return chosen
 
 
-def list_jobs(configfiles: Sequence[Path]) -> list[Job]:
+def list_jobs(configfiles: Sequence[Path], folder: Path = Path()) -> list[Job]:
     """Return all jobs of a configuration, those that have run as well, without targets that only gather files.
 
     Parameters
     ----------
     configfiles : sequence of Path
         Overlays over `config/config.yaml`.
+    folder : Path
+        Folder of a run that may have chosen its taggers.
     """
     overrides: dict[str, Any] = {}
     for _ in range(2):
@@ -123,7 +125,7 @@ def list_jobs(configfiles: Sequence[Path]) -> list[Job]:
             dag_api = workflow_api.dag(DAGSettings())
             # the public interface prints the graph only; this is what it builds before
             workflow = dag_api.workflow_api._workflow
-            chosen = chosen_taggers(workflow.globals["config"])
+            chosen = chosen_taggers(workflow.globals["config"], folder)
             if chosen:
                 overrides = {"inference": {"measurements": {name: {"tagger": best} for name, best in chosen.items()}}}
                 continue

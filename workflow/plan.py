@@ -8,31 +8,20 @@ calls it; docs/costs.md tells how far to trust it.
 
 from __future__ import annotations
 
-import os
-import platform
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from list_jobs import ROOT, list_jobs
+from measure_costs import measure_costs
 
 from lhcml.common.cli import make_parser, run_main
 from lhcml.common.configuration import STAGES
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, write_json
-from lhcml.report.costs import (
-    Cost,
-    Job,
-    dependencies,
-    file_sizes,
-    fit_costs,
-    job_size,
-    predict_costs,
-    processor_time,
-)
+from lhcml.report.costs import Cost, Job, dependencies, file_sizes, fit_costs, predict_costs
 from lhcml.report.schedule import elapsed_time
-from lhcml.report.tabulate_benchmarks import read_benchmark
 
 SHIPPED = ROOT / "workflow/costs.json"
 # Configuration of the last run, as it is kept with its report
@@ -44,50 +33,14 @@ JOB_DELAY = 0.5
 Predicted = Sequence[tuple[Job, float, Cost | None]]
 
 
-def measure_costs(jobs: Sequence[Job]) -> dict[str, Any]:
-    """Return the cost model of the jobs that have a benchmark and results in this folder."""
-    sizes: dict[str, tuple[float, float]] = {}
+def best_model() -> dict[str, Any]:
+    """Return the shipped costs, replaced by those of the last run in this folder where these are large enough.
 
-    def size_of(path: str) -> tuple[float, float]:
-        if path not in sizes:
-            sizes[path] = file_sizes(path)
-        return sizes[path]
-
-    measured = []
-    for job in jobs:
-        if Path(job.benchmark).is_file() and all(Path(path).exists() for path in job.outputs):
-            seconds, memory, cpu = read_benchmark(Path(job.benchmark))[0]
-            outputs = [size_of(path) for path in job.outputs]
-            cost = Cost(
-                processor_time(seconds, cpu, job.threads),
-                memory,
-                sum(table for table, _ in outputs),
-                sum(other for _, other in outputs),
-            )
-            measured.append((job, job_size(job, {path: size_of(path)[0] for path in job.inputs}), cost))
-    return fit_costs(measured)
-
-
-def rounded(value: Any) -> Any:
-    """Return nested numbers to four digits, which are more than the measurement is good for."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def machine() -> str:
-    """Return what the costs were measured on."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8") if info.is_file() else ""
-    names = [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")]
-    return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, {platform.system()}"
-
-
-def best_model(jobs: Sequence[Job]) -> dict[str, Any]:
-    """Return the shipped costs, replaced by those of the runs in this folder where these are large enough."""
+    The configuration of that run is known from its report; what was run after it may have had another.
+    """
     model: dict[str, Any] = read_json(SHIPPED)["rules"] if SHIPPED.is_file() else {}
-    if Path("results/benchmarks").is_dir():
-        own = measure_costs(list_jobs([LAST_RUN]) if LAST_RUN.is_file() else jobs)
+    if LAST_RUN.is_file():
+        own = fit_costs(measure_costs(list_jobs([LAST_RUN]), Path(), LAST_RUN.stat().st_mtime))
         for rule, entry in own.items():
             if rule not in model or entry["largest_size"] >= SHARE * model[rule]["largest_size"]:
                 model[rule] = entry
@@ -204,31 +157,19 @@ def plan_text(plan: Mapping[str, Any], cores: int, slots: int) -> str:
     if plan["not_measured"]:
         counted = ", ".join(f"{rule} ({count})" for rule, count in sorted(plan["not_measured"].items()))
         lines.append(f"not in the sums, as never measured (jobs): {counted}")
-    if plan["variants_guessed"]:
-        named = "; ".join(f"{rule}: {', '.join(names)}" for rule, names in sorted(plan["variants_guessed"].items()))
-        lines.append(f"taken to cost what others of their rule do: {named}")
     return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the plan of a configuration and write it as JSON, or write the costs measured in this folder."""
+    """Print the plan of a configuration and write it as JSON."""
     parser = make_parser(__doc__)
     parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="overlays, as for Snakemake")
     parser.add_argument("--cores", type=int, default=2, help="cores of one machine")
     parser.add_argument("--slots", type=int, default=500, help="cores of a batch system")
     parser.add_argument("--json", type=Path, default=Path("results/plan.json"), help="plan to write")
-    parser.add_argument(
-        "--write-costs", type=Path, help="only write the costs measured in results/ of this configuration"
-    )
     args = parser.parse_args(argv)
     jobs = list_jobs(args.configfile)
-    if args.write_costs:
-        rules = measure_costs(jobs)
-        if not rules:
-            raise UserError("no benchmarks in results/benchmarks", "run the workflow first")
-        write_json(args.write_costs, {"machine": machine(), "rules": rounded(rules)})
-        return
-    model = best_model(jobs)
+    model = best_model()
     if not model:
         raise UserError("no measured costs", f"run the workflow first, or restore {SHIPPED}")
     plan = make_plan(jobs, model, args.cores, args.slots, JOB_DELAY)

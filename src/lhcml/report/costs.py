@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 # Files that grow with the number of events; models, figures and JSON results do not.
@@ -127,7 +128,8 @@ def fit_base(points: Mapping[str, Sequence[tuple[float, float]]], floor: float) 
     points : mapping of str to sequence of (size, cost)
         Measured jobs of each variant.
     floor : float
-        Base of a rule that tells nothing of it, e.g. the time of the shortest job of the same environment.
+        Base of a rule that tells nothing of it, e.g. what half of the jobs in its environment take: most of them do
+        little but start.
 
     Returns
     -------
@@ -177,12 +179,12 @@ def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
     rules: dict[str, list[tuple[Job, float, Cost]]] = defaultdict(list)
     for entry in measured:
         rules[entry[0].rule].append(entry)
-    floors: dict[tuple[str, str], float] = {}
+    starts: dict[tuple[str, str], list[float]] = defaultdict(list)
     for entries in rules.values():
         for job, _, cost in entries:
             for name in ("cpu_seconds", "memory_mb"):
-                key = (job.environment, name)
-                floors[key] = min(floors.get(key, float("inf")), getattr(cost, name))
+                starts[job.environment, name].append(getattr(cost, name))
+    floors = {key: median(values) for key, values in starts.items()}
     model: dict[str, Any] = {}
     for rule, entries in sorted(rules.items()):
         groups: dict[str, list[tuple[Job, float, Cost]]] = defaultdict(list)
@@ -198,8 +200,11 @@ def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
                 for variant, members in groups.items()
             }
             base[name] = fit_base(points, floors.get((entries[0][0].environment, name), 0.0))
-            for variant, members in (points | {"": [point for group in points.values() for point in group]}).items():
-                slopes[variant][name] = fit_slope(members, base[name])
+            slopes[""][name] = fit_slope([point for group in points.values() for point in group], base[name])
+            for variant, members in points.items():
+                # jobs that do little but start tell nothing of a slope
+                small = sum(value for _, value in members) < 2 * base[name] * len(members)
+                slopes[variant][name] = slopes[""][name] if small else fit_slope(members, base[name])
         for variant, group in (groups | {"": entries}).items():
             slopes[variant]["other_mb"] = sum(cost.other_mb for _, _, cost in group) / len(group)
         model[rule] = {
