@@ -257,6 +257,7 @@ rule check_uniformity:
     wildcard_constraints:
         mixture=one_of(MIXTURES),
         method=one_of(SEARCH_METHODS),
+    localrule: True
     conda:
         "../../envs/anomaly.yaml"
     threads: 1
@@ -288,6 +289,7 @@ rule scan_injections:
         "results/benchmarks/anomaly/scan_injections/{method}.tsv"
     wildcard_constraints:
         method=one_of(SEARCH_METHODS),
+    localrule: True
     conda:
         "../../envs/anomaly.yaml"
     threads: 1
@@ -386,6 +388,7 @@ rule compare_searches:
         "results/logs/anomaly/compare_searches.log",
     benchmark:
         "results/benchmarks/anomaly/compare_searches/all.tsv"
+    localrule: True
     conda:
         "../../envs/anomaly.yaml"
     threads: 1

@@ -65,6 +65,7 @@ rule compare_autoencoders:
         "results/logs/anomaly/compare_autoencoders.log",
     benchmark:
         "results/benchmarks/anomaly/compare_autoencoders/all.tsv"
+    localrule: True
     conda:
         "../../envs/anomaly.yaml"
     threads: 1

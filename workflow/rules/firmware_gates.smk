@@ -86,6 +86,7 @@ rule read_reports:
         "results/benchmarks/firmware/read_reports/{model}_{point}.tsv"
     wildcard_constraints:
         point=POINT,
+    localrule: True
     conda:
         "../../envs/plots.yaml"
     threads: 1

@@ -88,6 +88,7 @@ rule apply_patch:
     wildcard_constraints:
         measurement=one_of([re.escape(name) for name in MEASUREMENTS if is_grid(name)]),
         patch="[A-Za-z0-9_.]+",
+    localrule: True
     conda:
         "../../envs/inference.yaml"
     threads: 1

@@ -116,6 +116,7 @@ rule build_resonance:
         "results/benchmarks/inference/build_resonance/{grid}.tsv"
     wildcard_constraints:
         grid=measurements_from("resonance"),
+    localrule: True
     conda:
         "../../envs/inference.yaml"
     threads: 1
@@ -146,6 +147,7 @@ rule collect_limits:
         "results/benchmarks/inference/collect_limits/{grid}.tsv"
     wildcard_constraints:
         grid=measurements_from("patchset", "resonance"),
+    localrule: True
     conda:
         "../../envs/inference.yaml"
     threads: 1

@@ -118,6 +118,7 @@ rule tabulate_benchmarks:
         "results/logs/report/tabulate_benchmarks.log",
     benchmark:
         "results/benchmarks/report/tabulate_benchmarks/all.tsv"
+    localrule: True
     conda:
         "../../envs/plots.yaml"
     threads: 1
@@ -153,6 +154,7 @@ rule write_summary:
         "results/logs/report/write_summary.log",
     benchmark:
         "results/benchmarks/report/write_summary/all.tsv"
+    localrule: True
     conda:
         "../../envs/plots.yaml"
     threads: 1

@@ -80,6 +80,7 @@ rule merge_cutflow:
         "results/logs/skim/merge_cutflow/{channel}.log",
     benchmark:
         "results/benchmarks/skim/merge_cutflow/{channel}.tsv"
+    localrule: True
     conda:
         "../../envs/skim.yaml"
     threads: 1

@@ -249,6 +249,7 @@ rule describe_onnx:
         "results/benchmarks/taggers/describe_onnx/{tagger}_{seed}{size}.tsv"
     wildcard_constraints:
         tagger=taggers_of(is_onnx),
+    localrule: True
     conda:
         "../../envs/onnx.yaml"
     threads: 1

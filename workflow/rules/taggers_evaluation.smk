@@ -191,6 +191,7 @@ rule compare_taggers:
         "results/logs/taggers/compare_taggers/all.log",
     benchmark:
         "results/benchmarks/taggers/compare_taggers/all.tsv"
+    localrule: True
     conda:
         "../../envs/plots.yaml"
     threads: 1
