@@ -1,0 +1,73 @@
+"""A whole run on a Slurm cluster of this machine, compared file by file with a local run.
+
+    export PYTHONPATH=workflow:tests/workflow:tests/cluster
+    python benchmarks/slurm_run.py /tmp/slurm_run --reference /path/to/local/results
+
+Needs root, Slurm's programs (docs/clusters.md) and a `snakemake` on PATH with the environments it will need. Prints the
+wall time, what became of the jobs, and every difference of the results. Options of Snakemake follow after `--`, e.g.
+`-- --groups skim_events=chunk`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+from compare_results import compare_results, describe
+from slurm_cluster import slurm_cluster
+from workflow_runs import ROOT, copy_checkout
+
+
+def seconds_between(begin: str, end: str) -> float:
+    """Return the time between two stamps of Slurm."""
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
+def main() -> None:
+    """Run, and print what is asked for above; status 1 if the run failed or results differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="new folder for the cluster and a copy of the checkout")
+    parser.add_argument("--reference", type=Path, help="folder of results of a local run of the same configuration")
+    parser.add_argument("--configfile", default="config/quick.yaml")
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--cpus", type=int, default=1, help="processors of a node")
+    parser.add_argument("options", nargs="*", help="further options of Snakemake, after --")
+    args = parser.parse_args()
+    snakemake = shutil.which("snakemake")
+    if snakemake is None:
+        parser.error("no snakemake on PATH: source .venv/bin/activate")
+    run = copy_checkout(args.folder / "run")
+    with slurm_cluster(args.folder, nodes=args.nodes, cpus=args.cpus, memory=12000) as cluster:
+        environment = {name: value for name, value in cluster.environment.items() if not name.startswith("OMP_")}
+        environment.setdefault("SNAKEMAKE_CONDA_PREFIX", str(ROOT / ".snakemake/conda"))
+        command = [snakemake, "--workflow-profile", "profiles/slurm", "--configfile", args.configfile, *args.options]
+        environment.pop("PYTHONPATH", None)
+        subprocess.run([*command, "--conda-create-envs-only"], cwd=run, env=environment, check=True)
+        begin = time.monotonic()
+        with (args.folder / "snakemake.log").open("w") as log:
+            status = subprocess.run(command, cwd=run, env=environment, stdout=log, stderr=log).returncode
+        wall = time.monotonic() - begin
+        jobs = cluster.ended()
+    states = Counter(job["JobState"] for job in jobs)
+    busy = sum(seconds_between(job["StartTime"], job["EndTime"]) for job in jobs)
+    queued = sum(seconds_between(job["SubmitTime"], job["StartTime"]) for job in jobs)
+    print(f"snakemake: status {status}, {wall:.0f} s with {args.nodes} nodes of {args.cpus} on {os.cpu_count()} cores")
+    print(f"jobs of Slurm: {dict(states)}; {busy:.0f} s running, {queued:.0f} s waiting for a node, in all")
+    if args.reference:
+        how, differences = compare_results(run / "results", args.reference)
+        print(describe(how))
+        for difference in differences:
+            print(f"differs: {difference.name}: {difference.what}")
+        status = status or int(bool(differences))
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
