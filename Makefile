@@ -3,6 +3,7 @@
 # make plan  predict jobs, time, disk and memory of a configuration (CONFIG=config/full.yaml, CORES=2, SLOTS=500)
 # make envs  only build the environments of the rules
 # make docs  write the generated reference pages in docs/
+# make docs-site  build docs/ as a site in site/
 # make new-analysis DIR=../mine  a repository for an analysis on top of this workflow
 # make cancel  cancel the Slurm jobs of this folder and wait until they are gone (FOLDER=... of another run)
 # make chaos N=50  kill the run at random moments, resume, compare (REFERENCE=folder of results; docs/reliability.md)
@@ -20,7 +21,7 @@ SLOTS ?= 500
 ACTIVATE := source .venv/bin/activate
 CONFIGFILES := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run plan test lint envs docs chaos new-analysis cancel clean venv test-env
+.PHONY: run plan test lint envs docs docs-site docs-env chaos new-analysis cancel clean venv test-env
 
 run: venv
 	$(ACTIVATE) && snakemake --cores $(CORES) $(CONFIGFILES)
@@ -56,6 +57,15 @@ test: lint
 docs: venv
 	$(ACTIVATE) && python workflow/write_reference.py
 
+docs-env: venv
+	$(ACTIVATE) && action=create; [ ! -e .docs-env/conda-meta/history ] || action="update --prune"; \
+	  conda env $$action --file envs/docs.yaml --prefix .docs-env
+
+# a warning, such as a link to nowhere or a page that index.md does not list, is an error
+docs-site: docs-env
+	.docs-env/bin/python -m sphinx -W --keep-going -q -b html docs site
+	@echo "open site/index.html"
+
 new-analysis: venv
 	@$(ACTIVATE) && python workflow/new_analysis/create.py $(if $(DIR),$(DIR),$(error say where: make new-analysis DIR=../mine))
 
@@ -69,4 +79,4 @@ chaos: venv test-env
 	  $(if $(REFERENCE),--reference $(REFERENCE)) -- --cores $(CORES) --configfile $(or $(CONFIG),config/quick.yaml)
 
 clean:
-	rm -rf results/*/ results/report.zip .snakemake .venv .test-env* .numba-cache .chaos
+	rm -rf results/*/ results/report.zip .snakemake .venv .test-env* .docs-env site .numba-cache .chaos

@@ -236,6 +236,17 @@ def test_a_spectrum_that_no_function_describes_is_told() -> None:
     assert "do not describe" in result["status"]
 
 
+def test_collision_data_are_searched_without_simulated_signal(tmp_path: Path) -> None:
+    write_events(tmp_path, 2000, 0)
+    # what the mixture of collision data has in place of a simulation
+    write_parquet(tmp_path / "signal.parquet", {"dijet_mass": np.zeros(0), "score": np.zeros(0)})
+    result = run(tmp_path, signal={"shape": "generic", "width": 0.05})
+    assert result["signal_efficiency"] is None
+    assert result["z_local"] < 4
+    with pytest.raises(UserError, match="no simulated signal"):
+        run(tmp_path)
+
+
 def test_an_empty_window_is_no_excess() -> None:
     edges, counts = np.linspace(2800, 5200, 49), np.zeros(48)
     counts[0] = 50

@@ -71,7 +71,7 @@ def signal_events(
     Parameters
     ----------
     path : path or None
-        Table of simulated signal; with a column `score`, the selection is applied to it.
+        Table of simulated signal, empty if there is none; with a column `score`, the selection is applied to it.
     rule : Mapping
         From `select`.
     edges : array
@@ -80,11 +80,11 @@ def signal_events(
     Returns
     -------
     array or None
-        Selected masses, all where they are too few for a shape.
+        Selected masses, all where they are too few for a shape; None without simulated signal.
     float or None
-        The share; None if there are no scores to select by.
+        The share; None without simulated signal, or if there are no scores to select by.
     """
-    if path is None:
+    if path is None or not len(read_parquet(path, ["dijet_mass"])):
         return None, None
     columns = read_columns(path, ("dijet_mass", "score"))
     mass = columns["dijet_mass"]
