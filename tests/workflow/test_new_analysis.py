@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from workflow_runs import NO_FIRMWARE, ROOT, Checkout
+import yaml
+from workflow_runs import NO_FIRMWARE, ROOT, Checkout, copy_checkout
 
 from lhcml.common.files import write_parquet
 
@@ -36,19 +38,19 @@ def create(checkout: Checkout, folder: Path, check: bool = True) -> str:
 
 
 class Analysis(Checkout):
-    """A new analysis beside a copy of the checkout, in which Snakemake is run."""
+    """A folder beside a copy of the checkout, in which Snakemake is run."""
 
-    def __init__(self, checkout: Checkout, folder: Path) -> None:
-        create(checkout, folder)
+    def __init__(self, checkout: Checkout, folder: Path, **variables: str) -> None:
         self.folder = folder
-        self.environment = checkout.environment
+        self.environment = checkout.environment | variables
         self.command = checkout.command
 
 
 @pytest.fixture
 def analysis(checkout: Checkout) -> Analysis:
-    number = len(list(checkout.folder.parent.glob("mine*")))
-    return Analysis(checkout, checkout.folder.parent / f"mine{number}")
+    folder = checkout.folder.parent / f"mine{len(list(checkout.folder.parent.glob('mine*')))}"
+    create(checkout, folder)
+    return Analysis(checkout, folder)
 
 
 def test_it_plans_the_workflow_with_its_tagger(analysis: Analysis) -> None:
@@ -79,6 +81,31 @@ def test_configuration_of_the_command_line_comes_last(checkout: Checkout, analys
     words = [word.rstrip(",") for word in output.split()]
     inputs = {(analysis.folder / word).resolve() for word in words if word.endswith(".py")}
     assert (checkout.folder / "src/lhcml/taggers/import_scores.py").resolve() in inputs
+
+
+def test_import_from_a_git_host(checkout: Checkout, tmp_path: Path) -> None:
+    host, folder = tmp_path / "host", tmp_path / "mine"
+    copy_checkout(host)
+    for command in ("init --quiet --initial-branch main", "add .", "commit --quiet --message all"):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(host), *identity, *command.split()], check=True)
+    # what snakedeploy writes; git takes the address for that of the folder
+    for name in ("config", "profiles"):
+        shutil.copytree(host / name, folder / name)
+    (folder / "workflow").mkdir()
+    (folder / "workflow/Snakefile").write_text(
+        'configfile: "config/config.yaml"\nmodule lhcml:\n    snakefile:\n'
+        '        github("owner/lhcml", path="workflow/Snakefile", branch="main")\n    config:\n        config\n'
+        "use rule * from lhcml\n"
+    )
+    mine = Analysis(
+        checkout, folder, XDG_CACHE_HOME=str(tmp_path / "cache"), GIT_CONFIG_COUNT="1",
+        GIT_CONFIG_KEY_0=f"url.{host.as_uri()}.insteadOf", GIT_CONFIG_VALUE_0="https://github.com/owner/lhcml",
+    )  # fmt: skip
+    output = mine.run("-n", "--cores", "1", "results/skim/toptag/cutflow.json")
+    assert re.search(r"^generate_events +12$", output, flags=re.MULTILINE)
+    assert ".snakemake/lhcml/src/lhcml/skim/skim_events.py" in output
+    assert (folder / ".snakemake/lhcml/src/lhcml/skim/skim_events.py").is_file()
 
 
 def write_jets(folder: Path, signal: bool, count: int, rng: np.random.Generator) -> None:
@@ -115,6 +142,16 @@ def test_a_folder_in_use_is_refused(checkout: Checkout, tmp_path: Path) -> None:
     assert "is not empty" in create(checkout, tmp_path, check=False)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     assert "inside of the checkout" in create(checkout, checkout.folder / "mine", check=False)
+
+
+def test_what_the_workflow_catalog_asks_for() -> None:
+    assert (ROOT / "workflow/Snakefile").is_file()
+    assert "config.yaml" in (ROOT / "config/README.md").read_text()
+    readme = (ROOT / "README.md").read_text().lower()
+    assert "snakemake" in readme
+    assert "workflow" in readme
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage["software-stack-deployment"]["conda"] is True
 
 
 def test_a_cloned_empty_repository_is_filled(checkout: Checkout, tmp_path: Path) -> None:
