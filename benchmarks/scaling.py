@@ -1,14 +1,14 @@
 """Measure how time and memory of rules grow with the number of events.
 
-  PYTHONPATH=src python benchmarks/scaling.py --folder /path/with/results --output scaling.json \
+  PYTHONPATH=src python benchmarks/scaling.py --folder . --output scaling.json \
       [--scales 1 10 100] [--rules skim_events ...] [--figure docs/images/scaling.png]
 
-Run in a checkout whose default run is in `--folder`/results, in an environment that holds the packages of all stages
-(`.test-env`). The command of each rule is the one in its log. Its events are made 1, 10, 100 ... times as many: by
-asking for more (generate_events), by repeating the events of its file (skim_events, build_features), or by giving the
-same files many times (rules that read all chunks). Each runs alone, on one thread. Written are events, wall and
-processor seconds, and the largest resident memory; the slope is that of log(processor time - time at no events) between
-the two largest sizes, 1 for a cost in proportion to the events.
+`--folder` is a checkout with the results of the default run. Run in the root of a checkout, in an environment that
+holds the packages of all stages (`.test-env`). The command of each rule is the one in its log. Its events are made 1, 10,
+100 ... times as many: by asking for more (generate_events), by repeating the events of its file (skim_events,
+build_features), or by giving the same files many times (rules that read all chunks). Each runs alone, on one thread.
+Written are events, wall and processor seconds, and the largest resident memory; the slope is that of log(processor time
+- time at no events) between the two largest sizes, 1 for a cost in proportion to the events.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ CASES: dict[str, tuple[str, Callable[..., dict[str, Sequence[str]]], tuple[str, 
     "skim_events": ("skim/skim_events/toptag_top_0", options_of_file, ("--output", "--summary")),
     "build_features": ("features/build_features/toptag_top_nominal_0", options_of_file, ("--output",)),
     "build_levels": ("features/build_levels/zjets_nominal_nominal_0", options_of_file, ("--output",)),
-    "merge_cutflow": ("skim/merge_cutflow/toptag", options_of_cutflow, ("--output", "--table")),
+    "merge_cutflow": ("skim/merge_cutflow/toptag", options_of_cutflow, ("--output", "--table", "--files")),
     "train_bdt": (
         "taggers/train_bdt/xgboost_1", repeated_files("--signal", "--background"), ("--output", "--meta"),
     ),
@@ -183,7 +183,9 @@ CASES: dict[str, tuple[str, Callable[..., dict[str, Sequence[str]]], tuple[str, 
 
 def events_behind(rule: str, folder: Path, command: Command) -> int:
     """Return how many generated events the job of a rule is behind at scale 1."""
-    config = read_json(folder / "results/report/config.json")
+    import yaml
+
+    config = yaml.safe_load((folder / "config/config.yaml").read_text(encoding="utf-8"))
     channels = {name: block["datasets"] for name, block in config["channels"].items()}
     chunk = min(config["samples"]["events_per_chunk"], channels["toptag"]["top"]["events"])
     toptag, zjets = channels["toptag"], channels["zjets"]
