@@ -89,11 +89,16 @@ def describe_error(error: Any) -> str:
         if len(given) > 1:
             return f"{where}: {', '.join(given)} do not go together; keep one of them"
     if error.validator in ("oneOf", "anyOf") and error.context:
-        # tell the errors of the alternative that fits best: the one with the fewest of them
+        # tell the errors of the alternative that fits best: the one whose key is there, or the one with the fewest
         branches: dict[Any, list[Any]] = {}
         for part in error.context:
             branches.setdefault(part.schema_path[0], []).append(part)
-        return "\n  ".join(describe_error(part) for part in min(branches.values(), key=len))
+        block = error.instance if isinstance(error.instance, Mapping) else {}
+        meant = [
+            number for number, part in enumerate(error.validator_value) if part.get("required", [None])[0] in block
+        ]
+        best = branches[meant[0]] if len(meant) == 1 else min(branches.values(), key=len)
+        return "\n  ".join(describe_error(part) for part in best)
     expected = error.schema.get("description", "")
     if error.validator == "not" and not error.validator_value:
         return f"{where}: this key does not go with the others of its block ({expected})"

@@ -9,6 +9,14 @@ from typing import Any
 
 from lhcml.common.errors import UserError
 
+# Truth labels of the layouts of public files
+IMPORT_LABELS = {
+    "toptag": ("background", "signal"),
+    "olympics": ("background", "signal"),
+    "omnifold": (),
+    "trigger": (),
+    "jetclass": ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"),
+}
 # In place of the name of a tagger: the one that separates the validation jets best
 BEST_TAGGER = "best"
 
@@ -32,6 +40,11 @@ def check_references(config: Mapping[str, Any]) -> None:
     """
     channels = config["channels"]
     taggers = config["taggers"]
+    for name, channel in channels.items():
+        for dataset, block in channel["datasets"].items():
+            if "import" in block:
+                labels = ["all", *IMPORT_LABELS[block["import"]["layout"]]]
+                require_known(f"channels.{name}.datasets.{dataset}.import.label", [block["import"]["label"]], labels)
     check_features(config)
     if taggers["models"]:
         require_known("taggers.channel", [taggers["channel"]], list(channels))
