@@ -53,14 +53,14 @@ PR_SET_CHILD_SUBREAPER = 36
 TABLE = "kill\trun\tseconds\tmarked\ttemporary\tcompared\tverdict\trunning"
 
 
-def copy_checkout(root: Path, target: Path) -> Path:
-    """Copy the files that git tracks or would track, as a fresh clone holds them."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+def copy_checkout(target: Path) -> Path:
+    """Copy the files of the checkout that git tracks or would track, as a fresh clone holds them."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
     for name in filter(None, names):
-        if (root / name).is_file():
+        if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, target / name)
+            shutil.copyfile(ROOT / name, target / name)
     return target
 
 
@@ -166,7 +166,7 @@ def make_copy(folder: Path, arguments: Sequence[str]) -> Copy:
     """Make a fresh copy, with temporary files of its own and the environments of the checkout."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_suffix(".log").unlink(missing_ok=True)
-    copy_checkout(ROOT, folder)
+    copy_checkout(folder)
     (folder / "tmp").mkdir()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CONDA"))}
     environment.setdefault("SNAKEMAKE_CONDA_PREFIX", str(ROOT / ".snakemake/conda"))
@@ -294,6 +294,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+    # ended from outside, it must not leave jobs behind either
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     moments = random.Random(args.seed)
     try:
         if args.reference:

@@ -6,20 +6,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import time
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
 import pytest
-import yaml
-from workflow_runs import NO_FIRMWARE, NOTHING, ROOT, TWO_TAGGERS, Checkout, rule_bodies
+from workflow_runs import NOTHING, ROOT, Checkout, rule_bodies
 
-from lhcml.common.files import read_parquet
 from lhcml.common.sources import import_closure
 from lhcml.unfolding.dataset import read_dataset
 
@@ -275,62 +272,17 @@ def test_a_deleted_result_is_made_again(quick_run: Checkout) -> None:
         path.write_text(text)
 
 
-def without_times(value: Any) -> Any:
-    """Return a result without what a repetition may change: durations, hosts, versions of the source tree."""
-    if isinstance(value, dict):
-        drop = ("second", "host", "git", "time")
-        return {key: without_times(item) for key, item in value.items() if not any(word in key for word in drop)}
-    return [without_times(item) for item in value] if isinstance(value, list) else value
+def test_killed_runs_resume_on_one_core_to_identical_results(quick_run: Checkout, tmp_path: Path) -> None:
+    """`--cores 1` gives what `--cores 2` gave, and kills change nothing; `make chaos` kills the whole run like this.
 
-
-def test_a_killed_run_resumes_on_one_core_to_identical_results(
-    quick_run: Checkout, tmp_path_factory: pytest.TempPathFactory, snakemake_bin: Path
-) -> None:
-    """One run shows both: `--cores 1` gives what `--cores 2` gave, and a kill in mid-run changes nothing."""
-    other = Checkout(tmp_path_factory.mktemp("killed"), snakemake_bin)
-    # one tagger of each kind: trees, a network, an ensemble of both; one method of unfolding
-    models = yaml.safe_load((ROOT / "config/quick.yaml").read_text())["taggers"]["models"]
-    unfolding = {
-        "methods": dict.fromkeys(("multifold_trees", "omnifold", "unifold", "ibu", "inversion", "before")),
-        "tests": {"methods": None}, "derived": None,
-    }  # fmt: skip
-    left_out = dict.fromkeys({*models, *TWO_TAGGERS} - {"xgboost", "pfn", "stacked"})
-    few = (
-        *QUICK,
-        other.overlay(
-            {"taggers": {"learning_curve": {"taggers": []}, "models": left_out}, "unfolding": unfolding} | NO_FIRMWARE
-        ),
-    )
-    process = other.start("--cores", "1", *few)
-    skims = other.folder / "results/skim/toptag"
-    deadline = time.monotonic() + 600
-    # killed when the first skims are there and others are being made (their names start with a dot)
-    while len(list(skims.rglob("[0-9]*.root"))) < 2 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    done = {path: path.stat().st_mtime_ns for path in skims.rglob("[0-9]*.root")}
-    assert len(done) >= 2
-    assert not (other.folder / "results/report.zip").exists()
-
-    # a SIGKILL leaves Snakemake's lock behind; the documented way out:
-    other.run("--unlock", *few)
-    other.run("--cores", "1", *few)
-    # the job in flight is made again, what was whole is not
-    kept = sum(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
-    assert kept >= len(done) - 1
-
-    first, second = quick_run.folder / "results", other.folder / "results"
-    patterns = ("skim/*/cutflow.json", "taggers/*/*/metrics.json", "inference/*/workspace.json", "inference/*/fit.json")
-    paths = [path for pattern in (*patterns, "inference/*/limit.json") for path in sorted(second.glob(pattern))]
-    assert len(paths) >= 4 + 3 + 3
-    for path in paths:
-        assert without_times(load(path)) == without_times(load(first / path.relative_to(second))), path
-    tables = [*second.glob("features/**/*.parquet"), *second.glob("taggers/*/*/scores/**/*.parquet")]
-    weights = sorted(second.glob("unfolding/multifold/weights/*.parquet"))
-    assert len(weights) == 5
-    tables += weights
-    assert len(tables) > 10
-    for path in tables:
-        ours, theirs = read_parquet(path), read_parquet(first / path.relative_to(second))
-        assert ak.array_equal(ours, theirs, equal_nan=True), path
+    A kill in mid-training is a test of the trainings.
+    """
+    targets = ("results/unfolding/ibu/spectra.json", "results/inference/z_jets/fit.json")
+    command = [sys.executable, str(ROOT / "workflow/chaos.py"), "--kills", "3", "--between", "5", "20", "--part",
+               "--reference", str(quick_run.folder / "results"), "--folder", str(tmp_path),
+               "--", "--cores", "1", *QUICK, "--", *targets]  # fmt: skip
+    killed = subprocess.run(command, env=quick_run.environment, capture_output=True, text=True, check=False)
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert "3 of 3 kills: every complete file and" in killed.stdout
+    verdicts = re.findall(r"^\d+\t.*\t(\w+)\t[^\t]*$", killed.stdout, flags=re.MULTILINE)
+    assert verdicts == ["same"] * 3

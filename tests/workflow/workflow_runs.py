@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from chaos import copy_checkout
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "Nothing to be done"
@@ -25,17 +25,6 @@ def rule_bodies() -> dict[str, str]:
     """Return the text of every rule of the workflow by name."""
     files = sorted((ROOT / "workflow/rules").glob("*.smk"))
     return {name: body for path in files for name, body in RULE.findall(path.read_text())}
-
-
-def copy_checkout(target: Path) -> Path:
-    """Copy the files that git tracks or would track, as a fresh clone holds them."""
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target / name)
-    return target
 
 
 def snakemake_environment(folder: Path) -> dict[str, str]:
