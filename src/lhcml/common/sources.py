@@ -7,6 +7,7 @@ reruns the rules that use the code and no others.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,18 @@ def module_file(module: str, root: Path) -> Path | None:
     return None
 
 
+def statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the statements of a module at any depth; expressions, most of a tree, hold no imports."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, name, [])
+            # a lambda and a conditional expression have a body, too, which is no list
+            waiting.extend(inner if isinstance(inner, list) else [])
+
+
 @cache
 def direct_imports(path: Path, package: str) -> frozenset[str]:
     """Return the dotted names inside `package` that a file imports, at any depth of its code.
@@ -30,7 +43,7 @@ def direct_imports(path: Path, package: str) -> frozenset[str]:
         If the file has a relative import, which the project does not use.
     """
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
