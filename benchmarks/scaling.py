@@ -4,8 +4,8 @@
       [--scales 1 10 100] [--rules skim_events ...] [--figure docs/images/scaling.png]
 
 `--folder` is a checkout with the results of the default run. Run in the root of a checkout, in an environment that
-holds the packages of all stages (`.test-env`). The command of each rule is the one in its log. Its events are made 1, 10,
-100 ... times as many: by asking for more (generate_events), by repeating the events of its file (skim_events,
+holds the packages of all stages (`.test-env`). The command of each rule is the one in its log. Its events are made
+1, 10, 100 ... times as many: by asking for more (generate_events), by repeating the events of its file (skim_events,
 build_features), or by giving the same files many times (rules that read all chunks). Each runs alone, on one thread.
 Written are events, wall and processor seconds, and the largest resident memory; the slope is that of log(processor time
 - time at no events) between the two largest sizes, 1 for a cost in proportion to the events.

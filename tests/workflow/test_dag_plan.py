@@ -55,16 +55,19 @@ def test_the_jobs_are_those_of_a_dry_run_and_costs_follow_the_events(checkout: C
     assert f"{walls['2']:.2f} hours on 2 cores" in text
 
 
-def test_benchmarks_of_ones_own_replace_the_shipped_ones(checkout: Checkout, tmp_path: Path) -> None:
+def test_benchmarks_of_ones_own_replace_the_shipped_ones(checkout: Checkout) -> None:
     overlay = with_events(1000)
     made = checkout.folder / "results/samples/toptag/top/0.root"
     benchmark = checkout.folder / "results/benchmarks/samples/generate_events/toptag_top_0.tsv"
+    # written at the end of a run
+    configuration = checkout.folder / "results/report/config.json"
     try:
-        for path in (made, benchmark):
+        for path in (made, benchmark, configuration):
             path.parent.mkdir(parents=True, exist_ok=True)
         made.write_bytes(b"0" * 5_000_000)
         # an hour for 1000 events
         benchmark.write_text(HEADER + "3600\t1:00:00\t700\t0\t0\t0\t0\t0\t50\t3600\n")
+        configuration.write_text(json.dumps(overlay))
         found, _ = plan(checkout, overlay)
         row = next(row for row in found["rules"] if row["rule"] == "generate_events")
         assert row["longest_job_hours"] == pytest.approx(1.0)
@@ -73,5 +76,5 @@ def test_benchmarks_of_ones_own_replace_the_shipped_ones(checkout: Checkout, tmp
         assert row["disk_gb"] == pytest.approx(0.02)
         assert row["largest_memory_mb"] == pytest.approx(700)
     finally:
-        for name in ("samples", "benchmarks"):
+        for name in ("samples", "benchmarks", "report"):
             shutil.rmtree(checkout.folder / "results" / name)
