@@ -25,9 +25,22 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 FULL = 100_000
 
 
-def has_room(folder: Path, error: Exception) -> bool:
-    """Tell whether an error in writing has another cause than a file system that takes no more."""
-    return getattr(error, "errno", None) not in NO_ROOM and shutil.disk_usage(folder).free > FULL
+def find_no_room(folder: Path, error: Exception) -> str | None:
+    """Return what says that a file system takes no more, or None if an error in writing has another cause.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the file was written.
+    error : Exception
+        Its cause may be another error, which a library ran into and hid.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if getattr(found, "errno", None) in NO_ROOM:
+            return str(found)
+        found = found.__context__
+    return str(error) if shutil.disk_usage(folder).free <= FULL else None
 
 
 @contextmanager
@@ -58,10 +71,11 @@ def write_atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except Exception as error:
-        if isinstance(error, UserError) or has_room(path.parent, error):
+        reason = None if isinstance(error, UserError) else find_no_room(path.parent, error)
+        if reason is None:
             raise
         raise UserError(
-            f"cannot write {path}: {error} ({shutil.disk_usage(path.parent).free // 10**6} MB are free)",
+            f"cannot write {path}: {reason} ({shutil.disk_usage(path.parent).free // 10**6} MB are free)",
             "make room (or raise the quota) and run the same command again; what is complete is kept",
         ) from error
     finally:
