@@ -1,6 +1,7 @@
 """The table of methods: what it reads, spreads, and the gain over the inclusive search."""
 
 import json
+import shutil
 
 import pytest
 
@@ -56,6 +57,15 @@ def test_an_improvement_that_cannot_be_measured_is_left_out(results):
 def test_a_missing_search_is_an_error(results):
     (results / "benchmark/2/cathode" / WINDOW / "search.json").unlink()
     with pytest.raises(UserError, match=r"search\.json"):
+        compare(results, METHODS, MIXTURES, WINDOW)
+
+
+def test_collision_data_have_no_scan_of_injections(results):
+    shutil.rmtree(results / "search")
+    mixtures = {"benchmark": MIXTURES["benchmark"] | {"signal_to_background": None}}
+    row = compare(results, METHODS, mixtures, WINDOW)[1]
+    assert (row["z_local"], row["xsec_5sigma"], row["gain"]) == (3.5, None, None)
+    with pytest.raises(UserError, match="cannot read"):
         compare(results, METHODS, MIXTURES, WINDOW)
 
 

@@ -57,7 +57,8 @@ def compare(
     methods : Mapping
         Name -> {"label", "published"}.
     mixtures : Mapping
-        Name -> {"seeds", "methods", "signal_to_background"}.
+        Name -> {"seeds", "methods", "signal_to_background"}; the last is None for collision data, into which no signal
+        is injected, so that there are no scans of injections.
     window : str
         Signal region, as in the names of folders.
 
@@ -71,7 +72,8 @@ def compare(
     for name, block in methods.items():
         if "published" in block:
             require_known(f"anomaly.methods.{name}.published", [block["published"]], rows_of_papers)
-    scans = {name: read_json(folder / "search" / f"{name}.json") for name in methods}
+    injected = any(block["signal_to_background"] is not None for block in mixtures.values())
+    scans = {name: read_json(folder / "search" / f"{name}.json") if injected else None for name in methods}
     inclusive = cross_section(scans.get(INCLUSIVE))
     rows = []
     for mixture, block in mixtures.items():
