@@ -137,9 +137,9 @@ class Cluster:
         self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
 
     def bring_back(self, node: str) -> None:
-        """Start a lost node again."""
+        """Start a lost node again; it is back in service when it has told the controller (ReturnToService)."""
         self.start_node(node)
-        self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        wait_for(lambda: "DOWN" not in self.run("scontrol", "show", "node", node), 30, f"{node} back in service")
 
     def is_idle(self) -> bool:
         """Tell whether all nodes are idle."""

@@ -71,7 +71,7 @@ rule list_jets:
         "../../envs/features.yaml"
     threads: 1
     resources:
-        mem_mb=memory(800),
+        mem_mb=memory(1000),
         runtime=runtime(10),
     params:
         config=listed_settings,
