@@ -52,6 +52,11 @@ def test_jobs_that_read_no_events_cost_the_same_always() -> None:
     assert fit_slope([(0.0, 3.0), (0.0, 5.0)], 4.0) == 0.0
 
 
+def test_one_job_that_compiles_does_not_count() -> None:
+    assert fit_slope([(1.0, 3.0), (1.0, 3.0), (1.0, 30.0), (0.1, 1.2)], base=1.0) == 2.0
+    assert fit_slope([], base=1.0) == 0.0
+
+
 def test_a_cost_that_falls_with_the_size_is_flat() -> None:
     points = [(1.0, 5.0), (10.0, 4.0)]
     base = fit_base({"a": points}, floor=0.0)
@@ -124,15 +129,16 @@ def test_jobs_come_after_those_whose_files_they_read() -> None:
 
 
 def test_processor_time_after_the_last_sample() -> None:
-    # 4 s seen until 9.75 s of 10 s
-    assert processor_time(10, 3.9, 1) == pytest.approx(4)
+    # 3.8 s seen until 9.5 s of 9.75 s
+    assert processor_time(9.75, 3.8, 1) == pytest.approx(3.9)
     # the last of the samples each 30 s is at 45.5 s
     assert processor_time(60, 45.5, 1) == pytest.approx(60)
     assert processor_time(60, 22.75, 1) == pytest.approx(30)
     # no more than there is
     assert processor_time(40, 30, 1) == 40
     assert processor_time(40, 30, 2) == pytest.approx(30 * 40 / 15.5)
-    assert processor_time(0.1, 0.0, 1) == 0
+    # ended before the first sample
+    assert processor_time(0.3, 0.0, 1) == 0.3
 
 
 def test_tables_and_other_files_are_told_apart(tmp_path: Path) -> None:

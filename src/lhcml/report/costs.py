@@ -81,10 +81,11 @@ def processor_time(seconds: float, sampled: float, threads: int) -> float:
     It sees the job up to its last sample. The rest is taken to have used the processor as much as the part before.
     """
     if seconds < DENSE_SAMPLES:
-        last = seconds - DENSE_STEP / 2
+        last = DENSE_STEP * (seconds // DENSE_STEP)
     else:
         last = DENSE_SAMPLES + STEP * ((seconds - DENSE_SAMPLES) // STEP)
-    return min(sampled * seconds / last, seconds * threads) if last > 0 else sampled
+    # a job that ended before the first sample is taken to have been busy
+    return min(sampled * seconds / last, seconds * threads) if last > 0 else seconds
 
 
 def file_sizes(path: str | Path) -> tuple[float, float]:
@@ -157,9 +158,16 @@ def fit_base(points: Mapping[str, Sequence[tuple[float, float]]], floor: float) 
 
 
 def fit_slope(points: Sequence[tuple[float, float]], base: float) -> float:
-    """Return the slope that gives the total cost of these jobs, above their base."""
-    total = sum(size for size, _ in points)
-    return max(sum(cost - base for _, cost in points), 0.0) / total if total else 0.0
+    """Return the median slope of jobs above their base, each job counted by its size.
+
+    The median, as one job in a run compiles what the others find in a cache.
+    """
+    half = sum(size for size, _ in points) / 2
+    for slope, size in sorted(((cost - base) / size, size) for size, cost in points if size):
+        half -= size
+        if half <= 0:
+            return max(slope, 0.0)
+    return 0.0
 
 
 def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
@@ -200,11 +208,14 @@ def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
                 for variant, members in groups.items()
             }
             base[name] = fit_base(points, floors.get((entries[0][0].environment, name), 0.0))
-            slopes[""][name] = fit_slope([point for group in points.values() for point in group], base[name])
+            read = {variant: sum(size for size, _ in members) for variant, members in points.items()}
+            found = {variant: fit_slope(members, base[name]) for variant, members in points.items()}
+            mean = sum(found[variant] * read[variant] for variant in found) / (sum(read.values()) or 1.0)
+            slopes[""][name] = mean
             for variant, members in points.items():
                 # jobs that do little but start tell nothing of a slope
                 small = sum(value for _, value in members) < 2 * base[name] * len(members)
-                slopes[variant][name] = slopes[""][name] if small else fit_slope(members, base[name])
+                slopes[variant][name] = mean if small else found[variant]
         for variant, group in (groups | {"": entries}).items():
             slopes[variant]["other_mb"] = sum(cost.other_mb for _, _, cost in group) / len(group)
         model[rule] = {
