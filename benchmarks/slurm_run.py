@@ -35,21 +35,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="new folder for the cluster and a copy of the checkout")
     parser.add_argument("--reference", type=Path, help="folder of results of a local run of the same configuration")
-    parser.add_argument("--configfile", default="config/quick.yaml")
+    parser.add_argument("--configfile", nargs="+", default=["config/quick.yaml"])
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--cpus", type=int, default=1, help="processors of a node")
-    parser.add_argument("options", nargs="*", help="further options of Snakemake, after --")
-    args = parser.parse_args()
+    parser.add_argument("--accounting", action="store_true", help="with slurmdbd, and status by sacct")
+    # by hand: argparse would take a second "--", which Snakemake wants before targets, for its own
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    args, options = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     snakemake = shutil.which("snakemake")
     if snakemake is None:
         parser.error("no snakemake on PATH: source .venv/bin/activate")
     run = copy_checkout(args.folder / "run")
-    with slurm_cluster(args.folder, nodes=args.nodes, cpus=args.cpus, memory=12000) as cluster:
+    if args.accounting:
+        options = ["--slurm-status-command", "sacct", *options]
+    with slurm_cluster(args.folder, args.nodes, args.cpus, memory=12000, accounting=args.accounting) as cluster:
         environment = {name: value for name, value in cluster.environment.items() if not name.startswith("OMP_")}
         environment.setdefault("SNAKEMAKE_CONDA_PREFIX", str(ROOT / ".snakemake/conda"))
-        command = [snakemake, "--workflow-profile", "profiles/slurm", "--configfile", args.configfile, *args.options]
+        command = [snakemake, "--workflow-profile", "profiles/slurm", "--configfile", *args.configfile, *options]
         environment.pop("PYTHONPATH", None)
-        subprocess.run([*command, "--conda-create-envs-only"], cwd=run, env=environment, check=True)
+        subprocess.run([*command[:1], "--conda-create-envs-only", *command[1:]], cwd=run, env=environment, check=True)
         begin = time.monotonic()
         with (args.folder / "snakemake.log").open("w") as log:
             status = subprocess.run(command, cwd=run, env=environment, stdout=log, stderr=log).returncode
