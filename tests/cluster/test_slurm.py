@@ -112,7 +112,8 @@ def test_a_run_on_the_cluster_gives_the_results_of_a_local_run(run: Run, local: 
     assert {job["NodeList"] for job in jobs} == set(cluster.nodes)
     assert {job["Partition"] for job in jobs} == {"short"}
     assert all(job["Name"].startswith("lhcml_") for job in jobs)
-    assert NOTHING in run.run("-n")
+    # nor does anything run again with other requests
+    assert NOTHING in run.run("-n", "--set-resources", "generate_events:mem_mb=9000", "skim_events:runtime=99")
 
 
 def test_a_job_over_its_memory_is_tried_again_with_more(run: Run, local: Path, cluster: Cluster) -> None:
@@ -149,6 +150,8 @@ def test_jobs_of_a_lost_node_run_again(run: Run, local: Path, cluster: Cluster) 
         assert number in cluster.jobs("PENDING"), "Slurm did not put the job back into the queue"
     finally:
         cluster.bring_back(node)
+    # two minutes later, if left to Slurm
+    cluster.run("scontrol", "update", f"JobId={number}", "StartTime=now")
     finish(process)
     # the same job, run twice
     assert state_of(cluster, number)["JobState"] == "COMPLETED"
