@@ -24,8 +24,14 @@ from lhcml.report.costs import Job  # noqa: E402
 NUMBERS = ("chunk", "seed", "size", "shift", "batch", "mixture", "window", "patch")
 # Inputs that are no data
 CODE = (".py", ".rst")
-# Parameter with the number of events that a job makes, by its rule
-MADE = {"generate_events": "events", "import_events": "rows"}
+# Parameter with the number of events or pseudo-experiments that a job makes, by its rule; a path in it if it is JSON
+MADE = {
+    "generate_events": "events",
+    "import_events": "rows",
+    "search_resonance": "config.toys",
+    "search_pairs": "config.toys",
+    "throw_toys": "config.{ensemble}.count",
+}
 # How often a job goes through what it reads: numbers in its parameter `config`, which are multiplied
 PASSES: dict[str, tuple[str, ...]] = {
     "train_bdt": ("boosting.rounds",),
@@ -64,17 +70,21 @@ def passes_of(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]
 
 def made_by(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]) -> float | None:
     """Return how many events or pseudo-experiments a job makes; None for a job that only reads."""
-    if rule == "throw_toys":
-        block = json.loads(params["config"])[wildcards["ensemble"]]
-        return float(block["count"]) / block["batches"]
-    return float(params[MADE[rule]]) if rule in MADE else None
+    if rule not in MADE:
+        return None
+    name, _, path = MADE[rule].format(**wildcards).partition(".")
+    if not path:
+        return float(params[name])
+    settings = json.loads(params[name])
+    batches = key_of(settings, path.replace("count", "batches")) if path.endswith("count") else 1
+    return float(key_of(settings, path) or 0) / batches
 
 
 def cost_job(job: Any) -> Job:
     """Return what the cost of a job of Snakemake depends on."""
     rule = job.rule.name
     wildcards = dict(job.wildcards_dict)
-    params = dict(job.params.items()) if rule in MADE or rule in PASSES or rule == "throw_toys" else {}
+    params = dict(job.params.items()) if rule in MADE or rule in PASSES else {}
     benchmark = str(job.benchmark or "")
     return Job(
         rule=rule,
@@ -87,6 +97,7 @@ def cost_job(job: Any) -> Job:
         events=made_by(rule, params, wildcards),
         passes=passes_of(rule, params, wildcards),
         benchmark=benchmark,
+        log=str(job.log[0]) if job.log else "",
     )
 
 

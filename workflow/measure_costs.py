@@ -21,7 +21,7 @@ from list_jobs import list_jobs
 from lhcml.common.cli import make_parser, run_main
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_json
-from lhcml.report.costs import Cost, Job, file_sizes, fit_costs, job_size, processor_time
+from lhcml.report.costs import Cost, Job, file_sizes, fit_costs, job_size, logged_cost, processor_time
 from lhcml.report.tabulate_benchmarks import read_benchmark
 
 
@@ -42,9 +42,14 @@ def measure_costs(jobs: Sequence[Job], folder: Path, until: float = math.inf) ->
         path = folder / job.benchmark
         if path.is_file() and path.stat().st_mtime <= until and all((folder / name).exists() for name in job.outputs):
             seconds, memory, cpu = read_benchmark(path)[0]
+            log = folder / job.log
+            exact = (
+                logged_cost(log.read_text(encoding="utf-8", errors="replace")) if job.log and log.is_file() else None
+            )
             outputs = [size_of(name) for name in job.outputs]
             tables, others = (sum(column) for column in zip(*outputs, strict=True))
-            cost = Cost(processor_time(seconds, cpu, job.threads), memory, tables, others)
+            cpu, memory = exact or (processor_time(seconds, cpu, job.threads), memory)
+            cost = Cost(cpu, memory, tables, others)
             measured.append((job, job_size(job, {name: size_of(name)[0] for name in job.inputs}), cost))
     return measured
 

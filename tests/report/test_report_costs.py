@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,17 @@ from lhcml.report.costs import (
     fit_costs,
     fit_slope,
     in_order,
+    logged_cost,
     predict_costs,
     processor_time,
 )
 from lhcml.report.schedule import elapsed_time
 
-MAKE = Job("make", "samples", "top", "a.yaml", 1, (), ("top/0.root",), 100.0, 1.0, "b.tsv")
-READ = Job("read", "skim", "top", "a.yaml", 1, ("top/0.root",), ("top/0.parquet",), None, 1.0, "b.tsv")
-TRAIN = Job("train", "taggers", "", "b.yaml", 2, ("top/0.parquet", "qcd/0.parquet"), ("m.json",), None, 5.0, "b.tsv")
+MAKE = Job("make", "samples", "top", "a.yaml", 1, (), ("top/0.root",), 100.0, 1.0, "b.tsv", "b.log")
+READ = Job("read", "skim", "top", "a.yaml", 1, ("top/0.root",), ("top/0.parquet",), None, 1.0, "b.tsv", "b.log")
+TRAIN = Job(
+    "train", "taggers", "", "b.yaml", 2, ("top/0.parquet", "qcd/0.parquet"), ("m.json",), None, 5.0, "b.tsv", "b.log"
+)
 
 
 @given(base=st.floats(0.5, 20), slopes=st.lists(st.floats(0.01, 10), min_size=1, max_size=3), sizes=st.floats(2, 100))
@@ -126,6 +130,26 @@ def test_jobs_come_after_those_whose_files_they_read() -> None:
     assert ordered[-1].rule == "train"
     assert [job.rule for job in ordered].count("make") == 2
     assert ordered.index(next(job for job in ordered if job.rule == "make")) < 2
+
+
+def test_a_job_ends_its_log_with_its_cost(root: Path, python: str) -> None:
+    program = (
+        "import time\nfrom lhcml.common.cli import run_main, start_log\n"
+        "def main(argv):\n start_log()\n held = b'x' * 200_000_000\n end = time.process_time() + 1\n"
+        " while time.process_time() < end: pass\nrun_main(main)\n"
+    )
+    done = subprocess.run(
+        [python, "-c", program], env={"PYTHONPATH": str(root / "src")}, capture_output=True, text=True, check=True
+    )
+    found = logged_cost(done.stderr)
+    assert found is not None
+    # a second of work and 200 MB, beside the start of Python
+    assert 1 < found[0] < 3
+    assert 200 < found[1] < 300
+    # the programs of one rule one after the other
+    both = logged_cost(done.stderr + "12:00:00 cost: 10.00 s of processor time, 20.0 MB\n")
+    assert both == (pytest.approx(found[0] + 10), found[1])
+    assert logged_cost("12:00:00 nothing\n") is None
 
 
 def test_processor_time_after_the_last_sample() -> None:

@@ -1,13 +1,14 @@
 """What jobs cost: measured in one run, predicted for another.
 
 The cost of a job is a base plus a slope times its size. The size is what the job reads: MB of tables of events (ROOT,
-Parquet, HDF5, NumPy), or the number of events for a job that makes them. Time also grows with the passes that the job
-is told to make over what it reads (epochs, boosting rounds). The sizes of files that do not exist yet are predicted in
-the same way, from file to file through the graph of jobs.
+Parquet, HDF5, NumPy), or the number of events or pseudo-experiments that it makes. Time also grows with the passes that
+the job is told to make over what it reads (epochs, boosting rounds). The sizes of files that do not exist yet are
+predicted in the same way, from file to file through the graph of jobs.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ TABLES = (".root", ".parquet", ".h5", ".hdf5", ".npz")
 QUANTITIES = {"cpu_seconds": True, "memory_mb": False, "table_mb": False}
 # Snakemake samples a job every half second, then every 30 seconds; what comes after the last sample it does not see.
 DENSE_SAMPLES, DENSE_STEP, STEP = 15.5, 0.5, 30.0
+# Last line of the log of each module of this package
+COST_LINE = re.compile(r" cost: ([\d.]+) s of processor time, ([\d.]+) MB$", flags=re.MULTILINE)
 # Sizes must differ by this factor before their spread tells base and slope apart.
 SPREAD = 1.5
 
@@ -43,10 +46,10 @@ class Job:
     inputs, outputs : tuple of str
         Files without source code.
     events : float, optional
-        Events that it makes; None for a job that reads them.
+        Events or pseudo-experiments that it makes; None for a job that reads them.
     passes : float
         How often it goes through what it reads.
-    benchmark : str
+    benchmark, log : str
         Where its cost is measured; "" if it is not.
     """
 
@@ -60,6 +63,7 @@ class Job:
     events: float | None
     passes: float
     benchmark: str
+    log: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,12 @@ def processor_time(seconds: float, sampled: float, threads: int) -> float:
         last = DENSE_SAMPLES + STEP * ((seconds - DENSE_SAMPLES) // STEP)
     # a job that ended before the first sample is taken to have been busy
     return min(sampled * seconds / last, seconds * threads) if last > 0 else seconds
+
+
+def logged_cost(text: str) -> tuple[float, float] | None:
+    """Return processor time (s) and largest memory (MB) from the log of a job; None if it tells nothing of them."""
+    found = [(float(seconds), float(memory)) for seconds, memory in COST_LINE.findall(text)]
+    return (sum(seconds for seconds, _ in found), max(memory for _, memory in found)) if found else None
 
 
 def file_sizes(path: str | Path) -> tuple[float, float]:
@@ -141,7 +151,7 @@ def fit_base(points: Mapping[str, Sequence[tuple[float, float]]], floor: float) 
     cheapest = min(cost for _, cost in everything)
     if max(size for size, _ in everything) == 0:
         return sum(cost for _, cost in everything) / len(everything)
-    for groups in (list(points.values()), [everything]):
+    for one_variant, groups in ((True, list(points.values())), (False, [everything])):
         groups = [group for group in groups if min(x for x, _ in group) * SPREAD < max(x for x, _ in group)]
         top = bottom = 0.0
         for group in groups:
@@ -153,7 +163,8 @@ def fit_base(points: Mapping[str, Sequence[tuple[float, float]]], floor: float) 
             top += sum(w * (1 - x * x_mean) * (y - x * xy_mean) for w, (x, y) in zip(weights, group, strict=True))
             bottom += sum(w * (1 - x * x_mean) ** 2 for w, (x, _) in zip(weights, group, strict=True))
         if bottom > 0:
-            return min(max(top / bottom, 0.0), cheapest)
+            # between variants also other things differ than the size: no less than the floor
+            return min(max(top / bottom, 0.0 if one_variant else floor), cheapest)
     return min(floor, cheapest)
 
 
@@ -166,7 +177,7 @@ def fit_slope(points: Sequence[tuple[float, float]], base: float) -> float:
     for slope, size in sorted(((cost - base) / size, size) for size, cost in points if size):
         half -= size
         if half <= 0:
-            return max(slope, 0.0)
+            return slope
     return 0.0
 
 
@@ -211,11 +222,11 @@ def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
             read = {variant: sum(size for size, _ in members) for variant, members in points.items()}
             found = {variant: fit_slope(members, base[name]) for variant, members in points.items()}
             mean = sum(found[variant] * read[variant] for variant in found) / (sum(read.values()) or 1.0)
-            slopes[""][name] = mean
+            slopes[""][name] = max(mean, 0.0)
             for variant, members in points.items():
                 # jobs that do little but start tell nothing of a slope
                 small = sum(value for _, value in members) < 2 * base[name] * len(members)
-                slopes[variant][name] = mean if small else found[variant]
+                slopes[variant][name] = max(mean if small else found[variant], 0.0)
         for variant, group in (groups | {"": entries}).items():
             slopes[variant]["other_mb"] = sum(cost.other_mb for _, _, cost in group) / len(group)
         model[rule] = {
