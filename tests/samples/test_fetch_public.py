@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -47,6 +48,9 @@ class Zenodo(ThreadingHTTPServer):
         self.ranges = True
         self.content = CONTENT
         self.asked: list[str] = []
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing of a client that leaves in the middle."""
 
     @property
     def address(self) -> str:
@@ -205,6 +209,19 @@ def test_a_file_put_by_hand_is_checked(tmp_path: Path, zenodo: Zenodo, caplog: p
     # a user's file is never deleted
     assert target.exists()
     assert zenodo.asked == []
+
+
+def test_two_jobs_do_not_fetch_one_file(tmp_path: Path, zenodo: Zenodo) -> None:
+    part = tmp_path / "public/77/train file.h5.part"
+    part.parent.mkdir(parents=True)
+    with part.open("wb") as other:
+        other.write(CONTENT[:1000])
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="is being fetched by another job"):
+            run(tmp_path, zenodo.address)
+        assert part.stat().st_size == 1000
+    assert run(tmp_path, zenodo.address)[0].read_bytes() == CONTENT
 
 
 def test_a_full_disk_is_told_before_the_download(tmp_path: Path, zenodo: Zenodo, monkeypatch) -> None:

@@ -11,6 +11,7 @@ By hand:
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.client
 import json
@@ -133,7 +134,7 @@ def receive(address: str, part: Path, size: int | None) -> None:
     urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError
         If the connection breaks; what arrived is kept.
     UserError
-        If there is no room for the file.
+        If there is no room for the file, or another job is fetching it.
     """
     have = part.stat().st_size if part.exists() else 0
     if size is not None and have > size:
@@ -160,13 +161,25 @@ def receive(address: str, part: Path, size: int | None) -> None:
             )
         progress = Progress(round((expected or have) / 1e6), "MB")
         progress.done = round(have / 1e6)
-        with part.open("ab" if have else "wb") as file:
+        with part.open("ab") as file:
+            lock(file, part)
+            file.truncate(have)
             while block := answer.read(BLOCK):
                 append(file, block, part)
                 have += len(block)
                 progress.add(round(have / 1e6) - progress.done)
     if expected is not None and have < expected:
         raise ConnectionError(f"the connection ended at {have} of {expected} bytes")
+
+
+def lock(file: Any, part: Path) -> None:
+    """Make sure that no other job writes to a file: the folder may be shared."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{part} is being fetched by another job", "wait for its end, then run again") from error
+    except OSError as error:
+        logging.getLogger("lhcml").warning("%s: %s; do not fetch it twice at the same time", part, error.strerror)
 
 
 def append(file: Any, block: bytes, part: Path) -> None:
