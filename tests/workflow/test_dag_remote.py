@@ -32,3 +32,12 @@ def test_addresses_are_planned_without_network(checkout: Checkout) -> None:
     assert (planned["merge_cutflow"], planned["list_luminosity"], planned["plot_cutflow"]) == (1, 1, 1)
     # only the skim reads over the network: events are drawn of the file at hand
     assert planned["plot_events"] == 1
+
+
+def test_the_open_data_example(checkout: Checkout) -> None:
+    golden = checkout.folder / "data/Cert_271036-284044_13TeV_Legacy2016_Collisions16_JSON.txt"
+    golden.parent.mkdir(exist_ok=True)
+    golden.write_text('{"278820": [[17, 24]]}')
+    targets = ["results/skim/opendata/files.csv", "results/skim/opendata/collisions/luminosity.json"]
+    planned = checkout.planned("--configfile", "config/examples/cms_open_data.yaml", "--", *targets)
+    assert planned == {"skim_events": 2, "merge_cutflow": 1, "list_luminosity": 1}
