@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from lhcml.common.files import read_json, write_json
+from lhcml.report.costs import logged_cost
 
 Command = list[str]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
@@ -63,19 +64,11 @@ def measure(command: Command, folder: Path) -> dict[str, float]:
     environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(Path("src").resolve())}
     environment["NUMBA_CACHE_DIR"] = str(Path(".numba-cache").resolve())
     begin = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            output.seek(0)
-            raise SystemExit(f"{shlex.join(command)} failed:\n{output.read().decode()}")
-    return {
-        "seconds": time.monotonic() - begin,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "memory_mb": usage.ru_maxrss / 1024,
-    }
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    cost = logged_cost(done.stderr)
+    if done.returncode or cost is None:
+        raise SystemExit(f"{shlex.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return {"seconds": time.monotonic() - begin, "cpu_seconds": cost[0], "memory_mb": cost[1]}
 
 
 def repeat_events(source: Path, times: int, target: Path) -> int:

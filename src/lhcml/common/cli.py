@@ -100,6 +100,19 @@ def start_log(*packages: str, seed: int | None = None) -> logging.Logger:
     return log
 
 
+def largest_memory() -> float:
+    """Return the largest resident memory of this process so far in MB, or of a program that it called."""
+    # Linux counts in kB, macOS in bytes
+    unit = 1e6 if sys.platform == "darwin" else 1024
+    own, called = (resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # getrusage also counts the program that was replaced by this one, here a copy of Snakemake
+        lines = status.read_text(encoding="utf-8").splitlines()
+        own = next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    return max(own, called)
+
+
 def log_cost() -> None:
     """End the log of a job with its exact processor time and largest memory, of the programs that it called too.
 
@@ -107,10 +120,7 @@ def log_cost() -> None:
     """
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(part.ru_utime + part.ru_stime for part in usage)
-    # Linux counts in kB, macOS in bytes
-    unit = 1e6 if sys.platform == "darwin" else 1024
-    memory = max(part.ru_maxrss for part in usage) / unit
-    logging.getLogger("lhcml").info("cost: %.2f s of processor time, %.1f MB", seconds, memory)
+    logging.getLogger("lhcml").info("cost: %.2f s of processor time, %.1f MB", seconds, largest_memory())
 
 
 def run_main(main: Callable[[Sequence[str] | None], None]) -> None:
