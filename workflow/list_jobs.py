@@ -91,7 +91,8 @@ def cost_job(job: Any) -> Job:
         stage=Path(benchmark).parts[2] if benchmark else "",
         variant="/".join(value.split("/")[0] for name, value in wildcards.items() if name not in NUMBERS),
         environment=Path(str(job.rule.conda_env or "")).name,
-        threads=job.threads,
+        # all other resources would be computed too
+        threads=job.rule.resources["_cores"].evaluate(job.wildcards).value,
         inputs=tuple(str(path) for path in job.input if Path(path).suffix not in CODE),
         outputs=tuple(str(path) for path in job.output),
         events=made_by(rule, params, wildcards),

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 
+@cache
 def module_file(module: str, root: Path) -> Path | None:
     """Return the file of a module or package below `root`, or None if there is none."""
     stem = root.joinpath(*module.split("."))
