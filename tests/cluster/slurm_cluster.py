@@ -139,7 +139,7 @@ class Cluster:
     def bring_back(self, node: str) -> None:
         """Start a lost node again; it is back in service when it has told the controller (ReturnToService)."""
         self.start_node(node)
-        wait_for(lambda: "DOWN" not in self.run("scontrol", "show", "node", node), 30, f"{node} back in service")
+        wait_for(lambda: "DOWN" not in self.run("scontrol", "show", "node", node), 120, f"{node} back in service")
 
     def is_idle(self) -> bool:
         """Tell whether all nodes are idle."""
@@ -210,7 +210,7 @@ def start_accounting(cluster: Cluster, port: int) -> None:
         f"--socket={sock}", f"--pid-file={folder}/mariadbd.pid", "--innodb-buffer-pool-size=64M",
         "--innodb-lock-wait-timeout=900",
     )  # fmt: skip
-    wait_for(sock.exists, 30, "MariaDB")
+    wait_for(sock.exists, 120, "MariaDB")
     grant = f"create user slurm@localhost identified by '{secret}'; grant all on slurm_acct_db.* to slurm@localhost"
     subprocess.run(["mysql", "--no-defaults", "-S", str(sock), "-uroot", "-e", grant], check=True, capture_output=True)
     configuration = folder / "slurmdbd.conf"
@@ -294,13 +294,13 @@ def slurm_cluster(
             "munged", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.sock",
             f"--pid-file={folder}/munge/pid", f"--log-file={folder}/munge/log", f"--seed-file={folder}/munge/seed",
         )  # fmt: skip
-        wait_for((folder / "munge.sock").exists, 20, "munged")
+        wait_for((folder / "munge.sock").exists, 60, "munged")
         if accounting:
             start_accounting(cluster, ports[1])
         cluster.start_controller()
         for name in names:
             cluster.start_node(name)
-        wait_for(cluster.is_idle, 30, f"idle nodes (see the logs in {folder})")
+        wait_for(cluster.is_idle, 120, f"idle nodes (see the logs in {folder})")
         yield cluster
     finally:
         subprocess.run(["scancel", "--user", "root"], env=cluster.environment, capture_output=True)

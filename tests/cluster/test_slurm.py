@@ -68,8 +68,9 @@ def run(tmp_path: Path, local: Path, snakemake_bin: Path, cluster: Cluster) -> I
     for head in run.heads:
         if head.poll() is None:
             os.killpg(head.pid, signal.SIGKILL)
+            head.communicate()
     cluster.run("scancel", "--user", "root")
-    wait_for(cluster.is_idle, 60, "idle nodes after the test")
+    wait_for(cluster.is_idle, 120, "idle nodes after the test")
 
 
 def assert_same_results(folder: Path, expected: Path) -> None:
@@ -82,7 +83,7 @@ def assert_same_results(folder: Path, expected: Path) -> None:
 
 def finish(process: subprocess.Popen[str]) -> str:
     """Wait for a run and return what it printed; it has to end well."""
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     return output
 
@@ -93,7 +94,7 @@ def first_running(cluster: Cluster, process: subprocess.Popen[str], rule: str) -
     def numbers() -> list[str]:
         return [number for number, comment in cluster.jobs("RUNNING").items() if rule in comment]
 
-    wait_for(lambda: bool(numbers()) or process.poll() is not None, 90, f"running job of {rule}")
+    wait_for(lambda: bool(numbers()) or process.poll() is not None, 300, f"running job of {rule}")
     assert process.poll() is None, process.communicate()[0]
     return numbers()[0]
 
@@ -172,12 +173,14 @@ def test_a_restarted_controller_changes_nothing(run: Run, local: Path, cluster: 
 
 
 def test_ctrl_c_cancels_the_jobs(run: Run, local: Path, cluster: Cluster) -> None:
+    # a shell that starts the suite in the background makes it ignore Ctrl-C, and with it all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = run.start()
     number = first_running(cluster, process, "generate_events")
     os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
-    wait_for(lambda: not cluster.jobs(*ACTIVE), 20, "empty queue")
+    wait_for(lambda: not cluster.jobs(*ACTIVE), 120, "empty queue")
     assert state_of(cluster, number)["JobState"] == "CANCELLED"
     run.run()
     assert_same_results(run.folder, local)
