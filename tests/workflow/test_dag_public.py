@@ -40,10 +40,12 @@ def test_rows_of_several_files(checkout: Checkout) -> None:
         {
             "channels": {"own": {"datasets": datasets}},
             "samples": {"events_per_chunk": 100, "public": {"folder": "/shared/zenodo"}},
+            "anomaly": {"imports": {"features": {"olympics": "f.h5", "record": 78}}},
         }
     )
     (checkout.folder / "a.tar").touch()
     targets = [f"results/samples/own/{dataset}/imported/{chunk}.root" for dataset in datasets for chunk in range(6)]
+    targets.append("results/anomaly/events/features.parquet")
     printed = checkout.run("-n", "-p", "--cores", "1", "--configfile", overlay, "--", *targets)
     for chunk, (file, first, rows, offset) in enumerate(
         [(0, 0, 100, 0), (0, 100, 100, 0), (0, 200, 50, 0), (1, 0, 100, 250), (1, 100, 100, 250), (1, 200, 50, 250)]
@@ -53,7 +55,8 @@ def test_rows_of_several_files(checkout: Checkout) -> None:
         assert f"--layout jetclass --input /shared/zenodo/77/a.tar/b/{file}.root --label Tbqq {rest}" in printed
     # a file that the list does not know is asked for at the record
     assert "--record 77 --name a.tar --known '{}' --folder /shared/zenodo --address https://zenodo.org" in printed
-    assert printed.count("lhcml.samples.fetch_public ") == 1
+    assert "lhcml.anomaly.import_olympics --input /shared/zenodo/78/f.h5" in printed
+    assert printed.count("lhcml.samples.fetch_public ") == 2
 
 
 def test_a_split_of_a_dataset_enters_its_features_only(checkout: Checkout) -> None:
