@@ -24,13 +24,15 @@ from lhcml.report.costs import Job  # noqa: E402
 NUMBERS = ("chunk", "seed", "size", "shift", "batch", "mixture", "window", "patch")
 # Inputs that are no data
 CODE = (".py", ".rst")
-# Parameter with the number of events or pseudo-experiments that a job makes, by its rule; a path in it if it is JSON
+# Parameter with the number of events or pseudo-experiments that a job makes or draws, by its rule; a path if it is JSON
 MADE = {
     "generate_events": "events",
     "import_events": "rows",
     "search_resonance": "config.toys",
     "search_pairs": "config.toys",
     "throw_toys": "config.{ensemble}.count",
+    "plot_events": "displays",
+    "plot_jets": "displays",
 }
 # How often a job goes through what it reads: numbers in its parameter `config`, which are multiplied
 PASSES: dict[str, tuple[str, ...]] = {
