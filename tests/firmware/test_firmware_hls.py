@@ -72,6 +72,8 @@ def test_without_its_compiler_a_oneapi_project_is_written_only(
     assert result["compiled"] is False
     assert result["mismatches"] is None
     assert (tmp_path / "oneapi/CMakeLists.txt").exists()
+    # hls4ml names classes by a random stamp, which would make each project another one
+    assert "ModelClassFloat_emulation" in (tmp_path / "oneapi/src/model_bridge.cpp").read_text()
 
 
 def test_without_a_compiler_the_emulation_says_so(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,19 @@ def write_root(path: Path, values: np.ndarray = VALUES, counts: tuple[int, ...] 
         file["h"] = np.histogram(np.nan_to_num(values), bins=3, range=(0, 4))
 
 
-def write_zip(path: Path, table: str, page: str) -> None:
+def write_report(path: Path, table: str, page: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("report/data/roc.csv", table)
+        # named by a digest of absolute paths
+        archive.writestr(f"report/data/raw/{abs(hash(path)):x}/roc.csv", table)
         archive.writestr("report/report.html", page)
+
+
+def write_keras(path: Path, seconds: float, weights: bytes = b"weights", layer: str = "dense") -> None:
+    """Write what Keras writes; the time stands for date and addresses."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", f'{{"date_saved": "{seconds}"}}')
+        archive.writestr("config.json", f'{{"name": "{layer}", "shared_object_id": {1000 * seconds:.0f}}}')
+        archive.writestr("model.weights.h5", weights)
 
 
 def write_results(folder: Path, seconds: float = 1.0) -> None:
@@ -43,7 +52,8 @@ def write_results(folder: Path, seconds: float = 1.0) -> None:
     write_json(folder / "samples/meta.json", {"auc": 0.9, "train_seconds": seconds, "steps": [{"seconds": seconds}]})
     write_text(folder / "report/benchmarks.csv", f"rule,seconds\nskim,{seconds}\n")
     write_text(folder / "logs/skim.log", f"{seconds}\n")
-    write_zip(folder / "report.zip", "1,2\n", f"<html>{seconds}</html>")
+    write_report(folder / "report.zip", "1,2\n", f"<html>{seconds}</html>")
+    write_keras(folder / "samples/model.keras", seconds)
     figure, axes = new_figure()
     axes.plot([0, 1], [0, 1])
     save_figure(figure, folder / "plots/line.png")
@@ -58,7 +68,7 @@ def test_two_runs_differ_in_dates_and_times_only(tmp_path: Path) -> None:
     how, differences = compare_results(tmp_path / "a", tmp_path / "b")
     assert differences == []
     # figures and Parquet files hold no date at all
-    assert how == {"bytes": 3, "*.root": 1, "*.json": 1, "report/benchmarks.*": 1, "report.zip": 1}
+    assert how == {"bytes": 3, "*.root": 1, "*.json": 1, "*.keras": 1, "report/benchmarks.*": 1, "report.zip": 1}
 
 
 def truncate(path: Path) -> None:
@@ -81,7 +91,9 @@ def set_last_byte(path: Path) -> None:
         ("samples/meta.json", lambda path: path.write_text('{"auc": 0.9}'), "['steps'] in one only"),
         ("samples/meta.json", truncate, "cannot be compared: JSONDecodeError"),
         ("plots/line.png", set_last_byte, "bytes that differ"),
-        ("report.zip", lambda path: write_zip(path, "1,3\n", ""), "member report/data/roc.csv differs"),
+        ("report.zip", lambda path: write_report(path, "1,3\n", ""), "members ['roc.csv'] differ"),
+        ("samples/model.keras", lambda path: write_keras(path, 1.0, b"other"), "the weights differ"),
+        ("samples/model.keras", lambda path: write_keras(path, 1.0, layer="relu"), "config.json differs"),
         ("report/benchmarks.csv", lambda path: path.write_text(""), "empty"),
         ("plots/line.pdf", Path.unlink, "only in"),
     ],

@@ -32,6 +32,8 @@ BACKENDS = {"vitis": "Vitis", "oneapi": "oneAPI"}
 # copies of the model, and the compiled emulation, which knows the folder it was made in
 NOT_KEPT = ("keras_model.keras", "hls4ml_config.yml", "firmware/*.so", "**/__pycache__")
 STAMP = "emulation"
+# with oneAPI, the bridge names its classes by the stamp
+STAMPED = ("build_lib.sh", "CMakeLists.txt", "src/*_bridge.cpp")
 
 
 def supported_layers() -> list[str]:
@@ -143,14 +145,13 @@ def emulate(graph: Any, stimuli: Stimuli) -> Comparison:
 
 
 def clean(folder: Path, stamp: str) -> None:
-    """Remove from a project what depends on where and when it was made: files, and the random stamp in its scripts."""
+    """Remove from a project what depends on where and when it was made: files, and the random stamp."""
     for pattern in NOT_KEPT:
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for name in ("build_lib.sh", "CMakeLists.txt"):
-        script = folder / name
-        if script.exists():
-            script.write_text(script.read_text(encoding="utf-8").replace(stamp, STAMP), encoding="utf-8")
+    for pattern in STAMPED:
+        for path in folder.glob(pattern):
+            path.write_text(path.read_text(encoding="utf-8").replace(stamp, STAMP), encoding="utf-8")
 
 
 def layer_reuse(graph: Any) -> dict[str, int]:
