@@ -4,14 +4,6 @@
 include: "anomaly_functions.smk"
 
 
-ANOMALY_TARGETS = []
-if SEARCH_METHODS:
-    ANOMALY_TARGETS += ["results/anomaly/comparison.json", *scanned_searches(), *checked_searches()]
-if SEARCH_METHODS and not ANOMALY["data"]:
-    ANOMALY_TARGETS += ["results/anomaly/plots/injections.png", *uniform_checks()]
-    ANOMALY_TARGETS += expand("results/anomaly/plots/improvement_{mixture}.png", mixture=MIXTURES)
-
-
 rule collect_dijets:
     """Collect the dijet events of a dataset: a row an event, with the features of both jets.
 

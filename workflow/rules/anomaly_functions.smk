@@ -129,3 +129,11 @@ def mixture_label(name: str) -> str:
 def method_label(name: str) -> str:
     """Return the label of a method."""
     return ANOMALY["methods"][name].get("label", name)
+
+
+ANOMALY_TARGETS = []
+if SEARCH_METHODS:
+    ANOMALY_TARGETS += ["results/anomaly/comparison.json", *scanned_searches(), *checked_searches()]
+if SEARCH_METHODS and not ANOMALY["data"]:
+    ANOMALY_TARGETS += ["results/anomaly/plots/injections.png", *uniform_checks()]
+    ANOMALY_TARGETS += expand("results/anomaly/plots/improvement_{mixture}.png", mixture=MIXTURES)
