@@ -27,17 +27,13 @@ def test_addresses_are_planned_without_network(checkout: Checkout) -> None:
         "at_hand": {"files": ["local.root"], "cross_section": 1.0},
     }
     channels = SKIM_ONLY["channels"] | {"own": {"datasets": datasets}}
-    planned = checkout.planned("--configfile", checkout.overlay(SKIM_ONLY | {"channels": channels}))
-    assert planned["skim_events"] == 5
-    assert (planned["merge_cutflow"], planned["list_luminosity"], planned["plot_cutflow"]) == (1, 1, 1)
-    # only the skim reads over the network: events are drawn of the file at hand
-    assert planned["plot_events"] == 1
-
-
-def test_the_open_data_example(checkout: Checkout) -> None:
+    overlay = checkout.overlay(SKIM_ONLY | {"channels": channels})
+    # and the example for CMS Open Data, with the file that its first lines tell to fetch
     golden = checkout.folder / "data/Cert_271036-284044_13TeV_Legacy2016_Collisions16_JSON.txt"
     golden.parent.mkdir(exist_ok=True)
     golden.write_text('{"278820": [[17, 24]]}')
-    targets = ["results/skim/opendata/files.csv", "results/skim/opendata/collisions/luminosity.json"]
-    planned = checkout.planned("--configfile", "config/examples/cms_open_data.yaml", "--", *targets)
-    assert planned == {"skim_events": 2, "merge_cutflow": 1, "list_luminosity": 1}
+    planned = checkout.planned("--configfile", "config/examples/cms_open_data.yaml", overlay)
+    assert planned["skim_events"] == 5 + 2
+    assert (planned["merge_cutflow"], planned["list_luminosity"], planned["plot_cutflow"]) == (2, 2, 2)
+    # only the skim reads over the network: events are drawn of the file at hand
+    assert planned["plot_events"] == 1
