@@ -19,7 +19,7 @@ def checkout(basedir) -> Path:
     if isinstance(basedir, (str, os.PathLike)):
         return Path(basedir).parent.resolve()
     repository, folder = basedir.hosted_repo.repo_clone, Path(".snakemake/lhcml").resolve()
-    commit = git(repository, "rev-parse", basedir.ref + "^{commit}")
+    commit = git(repository, "rev-parse", f"{basedir.ref}^{{commit}}")
     if not folder.exists():
         git(".", "clone", "--quiet", "--no-checkout", str(repository), str(folder))
     # every job reads the workflow: only the first reading changes files
