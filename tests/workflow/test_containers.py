@@ -42,6 +42,10 @@ def test_the_image_runs_the_command_of_the_readme() -> None:
 def test_the_recipe_builds_with_targets_that_there_are() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     runs = [argument for word, argument in instructions() if word == "RUN"]
+    # every environment that a configuration can ask for: without network none can be built later
+    configurations = {name for run in runs for name in re.findall(r"make envs CONFIG=(\S+)", run)}
+    assert configurations == {"config/quick.yaml", "config/examples/public_toptag.yaml"}
+    assert all((ROOT / name).is_file() for name in configurations)
     called = {name for run in runs for name in re.findall(r"(?:^|&& )make (\w+)", run)}
     assert called == {"envs"}
     assert called <= targets
