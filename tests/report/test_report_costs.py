@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lhcml.report.costs import (
@@ -187,6 +187,7 @@ def test_schedule_by_hand() -> None:
     assert elapsed_time([], [], {}, 2) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.integers(1, 8))
 def test_a_schedule_lies_between_its_bounds(seconds: list[float], cores: int) -> None:
     waits = {job: {job // 2} for job in range(1, len(seconds))}

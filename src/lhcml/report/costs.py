@@ -8,6 +8,7 @@ predicted in the same way, from file to file through the graph of jobs.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,11 @@ QUANTITIES = {"cpu_seconds": True, "memory_mb": False, "table_mb": False}
 DENSE_SAMPLES, DENSE_STEP, STEP = 15.5, 0.5, 30.0
 # Last line of the log of each module of this package
 COST_LINE = re.compile(r" cost: ([\d.]+) s of processor time, ([\d.]+) MB$", flags=re.MULTILINE)
+# Jobs that read less (MB) tell little of a slope
+SMALL = 1.0
+# No job holds more than this multiple of what it reads: tables are compressed two to five times, and may be held as
+# often in double precision
+LARGEST_MEMORY = 20.0
 # Sizes must differ by this factor before their spread tells base and slope apart.
 SPREAD = 1.5
 
@@ -222,11 +228,13 @@ def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
             read = {variant: sum(size for size, _ in members) for variant, members in points.items()}
             found = {variant: fit_slope(members, base[name]) for variant, members in points.items()}
             mean = sum(found[variant] * read[variant] for variant in found) / (sum(read.values()) or 1.0)
-            slopes[""][name] = max(mean, 0.0)
+            limit = LARGEST_MEMORY if name == "memory_mb" else math.inf
+            slopes[""][name] = min(max(mean, 0.0), limit)
             for variant, members in points.items():
                 # jobs that do little but start tell nothing of a slope
-                small = sum(value for _, value in members) < 2 * base[name] * len(members)
-                slopes[variant][name] = max(mean if small else found[variant], 0.0)
+                idle = sum(value for _, value in members) < 2 * base[name] * len(members)
+                unknown = idle or max(size for size, _ in members) < SMALL
+                slopes[variant][name] = slopes[""][name] if unknown else min(max(found[variant], 0.0), limit)
         for variant, group in (groups | {"": entries}).items():
             slopes[variant]["other_mb"] = sum(cost.other_mb for _, _, cost in group) / len(group)
         model[rule] = {
