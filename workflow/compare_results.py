@@ -10,6 +10,7 @@ it, with the reason. A file that no rule names may not differ in a single byte.
 from __future__ import annotations
 
 import argparse
+import csv
 import filecmp
 import fnmatch
 import json
@@ -26,7 +27,7 @@ from typing import Any
 RECORDS = ("logs", "benchmarks")
 # Snakemake's mark in a folder that a rule makes
 STAMP = ".snakemake_timestamp"
-# keys of JSON files whose values tell how long something took, or which commit of the source tree made it
+# keys of JSON files and columns of tables that tell how long something took, or which commit of the sources made it
 MEASURED = frozenset(
     {
         "git", "seconds", "train_seconds", "build_seconds", "run_seconds",
@@ -84,6 +85,15 @@ def compare_json(ours: Path, theirs: Path) -> str | None:
     return first_difference(*map(without_measured, texts))
 
 
+def compare_csv(ours: Path, theirs: Path) -> str | None:
+    """Compare all columns of two tables but those of `MEASURED`."""
+    tables = []
+    for path in (ours, theirs):
+        with path.open(newline="", encoding="utf-8") as file:
+            tables.append([without_measured(row) for row in csv.DictReader(file)])
+    return first_difference(tables[0], tables[1])
+
+
 def compare_root(ours: Path, theirs: Path) -> str | None:
     """Compare size, names and classes of all objects, and every branch or histogram value for value; NaN equals NaN."""
     import awkward as ak
@@ -121,7 +131,7 @@ def read_members(path: Path) -> dict[str, bytes]:
 
 def compare_report(ours: Path, theirs: Path) -> str | None:
     """Compare the files in two reports by name and bytes; their folders are named by digests of absolute paths."""
-    measured = ("report.html", "benchmarks.csv", "summary.txt")
+    measured = ("report.html", "benchmarks.csv", "summary.txt", "comparison.csv", "costs.png")
     first, second = (
         Counter((Path(name).name, content) for name, content in read_members(path).items()
                 if Path(name).name not in measured)
@@ -151,9 +161,11 @@ RULES: tuple[tuple[str, Compare, str], ...] = (
     ("report/benchmarks.*", accept, "measured times and memory"),
     ("report/resources.yaml", accept, "measured times and memory"),
     ("report/summary.*", accept, "holds the time of the run"),
+    ("taggers/plots/costs.*", accept, "measured times"),
     ("report.zip", compare_report, "the page holds times and dates: figures and tables are compared by name and bytes"),
     ("*.root", compare_root, "uproot writes the date and a random identifier: size and all values are compared"),
     ("*.keras", compare_keras, "Keras writes the date and addresses of objects: architecture and weights are compared"),
+    ("*.csv", compare_csv, "columns as keys of JSON files"),
     ("*.json", compare_json, "without " + ", ".join(sorted(MEASURED))),
 )
 

@@ -51,6 +51,7 @@ def write_results(folder: Path, seconds: float = 1.0) -> None:
     write_parquet(folder / "samples/0.parquet", {"x": VALUES})
     write_json(folder / "samples/meta.json", {"auc": 0.9, "train_seconds": seconds, "steps": [{"seconds": seconds}]})
     write_text(folder / "report/benchmarks.csv", f"rule,seconds\nskim,{seconds}\n")
+    write_text(folder / "samples/table.csv", f"tagger,auc,train_seconds\npfn,0.9,{seconds}\n")
     write_text(folder / "logs/skim.log", f"{seconds}\n")
     write_report(folder / "report.zip", "1,2\n", f"<html>{seconds}</html>")
     write_keras(folder / "samples/model.keras", seconds)
@@ -68,7 +69,15 @@ def test_two_runs_differ_in_dates_and_times_only(tmp_path: Path) -> None:
     how, differences = compare_results(tmp_path / "a", tmp_path / "b")
     assert differences == []
     # figures and Parquet files hold no date at all
-    assert how == {"bytes": 3, "*.root": 1, "*.json": 1, "*.keras": 1, "report/benchmarks.*": 1, "report.zip": 1}
+    assert how == {
+        "bytes": 3,
+        "*.root": 1,
+        "*.json": 1,
+        "*.keras": 1,
+        "*.csv": 1,
+        "report/benchmarks.*": 1,
+        "report.zip": 1,
+    }
 
 
 def truncate(path: Path) -> None:
@@ -90,6 +99,11 @@ def set_last_byte(path: Path) -> None:
         ("samples/meta.json", lambda path: path.write_text('{"auc": 0.9, "steps": []}'), "steps: 0 and 1 items"),
         ("samples/meta.json", lambda path: path.write_text('{"auc": 0.9}'), "['steps'] in one only"),
         ("samples/meta.json", truncate, "cannot be compared: JSONDecodeError"),
+        (
+            "samples/table.csv",
+            lambda path: path.write_text("tagger,auc,train_seconds\npfn,0.8,1.0\n"),
+            "[0].auc: '0.8'",
+        ),
         ("plots/line.png", set_last_byte, "bytes that differ"),
         ("report.zip", lambda path: write_report(path, "1,3\n", ""), "members ['roc.csv'] differ"),
         ("samples/model.keras", lambda path: write_keras(path, 1.0, b"other"), "the weights differ"),
