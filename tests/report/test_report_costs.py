@@ -31,6 +31,7 @@ TRAIN = Job(
 )
 
 
+@settings(deadline=None)
 @given(base=st.floats(0.5, 20), slopes=st.lists(st.floats(0.01, 10), min_size=1, max_size=3), sizes=st.floats(2, 100))
 def test_a_line_is_found_again(base: float, slopes: list[float], sizes: float) -> None:
     points = {str(k): [(x, base + slope * x) for x in (1.0, sizes)] for k, slope in enumerate(slopes)}
