@@ -1,7 +1,7 @@
 """A whole run on a Slurm cluster of this machine, compared file by file with a local run.
 
     export PYTHONPATH=workflow:tests/workflow:tests/cluster
-    python benchmarks/slurm_run.py /tmp/slurm_run --reference /path/to/local/results
+    .test-env/bin/python benchmarks/slurm_run.py /tmp/slurm_run --reference /path/to/local/results
 
 Needs root, Slurm's programs (docs/clusters.md) and a `snakemake` on PATH with the environments it will need. Prints the
 wall time, what became of the jobs, and every difference of the results. Options of Snakemake follow after `--`, e.g.
