@@ -31,6 +31,8 @@ SMALL = 1.0
 # No job holds more than this multiple of what it reads: tables are compressed two to five times, and may be held as
 # often in double precision
 LARGEST_MEMORY = 20.0
+# Rules that read their tables step by step: their memory does not grow (benchmarks/scaling.py)
+STREAMING = ("skim_events", "merge_cutflow", "collect_dijets", "collect_objects", "build_matrices")
 # Sizes must differ by this factor before their spread tells base and slope apart.
 SPREAD = 1.5
 
@@ -225,6 +227,8 @@ def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
                 for variant, members in groups.items()
             }
             base[name] = fit_base(points, floors.get((entries[0][0].environment, name), 0.0))
+            if rule in STREAMING and name == "memory_mb":
+                base[name] = max(cost.memory_mb for *_, cost in entries)
             read = {variant: sum(size for size, _ in members) for variant, members in points.items()}
             found = {variant: fit_slope(members, base[name]) for variant, members in points.items()}
             mean = sum(found[variant] * read[variant] for variant in found) / (sum(read.values()) or 1.0)
