@@ -1,10 +1,10 @@
-"""Compare what `make plan` predicts from a small run with what a larger run took.
+"""Compare what `make plan` predicts from one run with what another run took.
 
-  .venv/bin/python benchmarks/predicted_costs.py --small ../small small.yaml --large . [--worst 10]
+  .venv/bin/python benchmarks/predicted_costs.py --known ../small small.yaml --predicted . [--worst 10]
 
-A run is its folder and its overlays; the overlay of the small one may divide all `events:` of the default run by ten.
-The costs measured in the small run alone predict the jobs of the large one. Printed are processor time and output of
-each stage, of the jobs that were measured in both, and the rules whose total is off most.
+A run is its folder and its overlays; that of a small run may divide all `events:` of the default by ten. The costs
+measured in the known run alone predict the jobs of the other. Printed are processor time and output of each stage, of
+the jobs whose rules were measured in both, and the rules whose total is off most.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lhcml.report.costs import Cost, Job, file_sizes, fit_costs, predict_costs  
 Pair = tuple[Job, Cost, Cost]
 
 
-def compare(small: tuple[Path, list[Path]], large: tuple[Path, list[Path]]) -> tuple[list[Pair], int]:
-    """Return the jobs of the large run with predicted and measured cost, and how many jobs it has in all."""
-    model = fit_costs(measure_costs(list_jobs(small[1], small[0]), small[0]))
-    jobs = list_jobs(large[1], large[0])
-    measured = {job.benchmark: cost for job, _, cost in measure_costs(jobs, large[0])}
+def compare(known: tuple[Path, list[Path]], other: tuple[Path, list[Path]]) -> tuple[list[Pair], int]:
+    """Return the jobs of the other run with predicted and measured cost, and how many jobs it has in all."""
+    model = fit_costs(measure_costs(list_jobs(known[1], known[0]), known[0]))
+    jobs = list_jobs(other[1], other[0])
+    measured = {job.benchmark: cost for job, _, cost in measure_costs(jobs, other[0])}
     given = {path for job in jobs for path in job.inputs} - {path for job in jobs for path in job.outputs}
-    present = {path: file_sizes(large[0] / path)[0] for path in given}
+    present = {path: file_sizes(other[0] / path)[0] for path in given}
     pairs = [
         (job, cost, measured[job.benchmark])
         for job, _, cost in predict_costs(jobs, model, present)
@@ -64,11 +64,11 @@ def row(name: str, pairs: list[Pair]) -> str:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", nargs="+", type=Path, required=True, help="folder, overlays")
-    parser.add_argument("--large", nargs="+", type=Path, required=True, help="folder, overlays")
+    parser.add_argument("--known", nargs="+", type=Path, required=True, help="folder, overlays")
+    parser.add_argument("--predicted", nargs="+", type=Path, required=True, help="folder, overlays")
     parser.add_argument("--worst", type=int, default=10, help="how many rules are listed")
     args = parser.parse_args()
-    pairs, number = compare((args.small[0], args.small[1:]), (args.large[0], args.large[1:]))
+    pairs, number = compare((args.known[0], args.known[1:]), (args.predicted[0], args.predicted[1:]))
     print(f"{len(pairs)} of {number} jobs measured in both\n")
     print("| stage | jobs | CPU s predicted | measured | ratio | MB predicted | measured | ratio |")
     print("|---|---|---|---|---|---|---|---|")
