@@ -44,7 +44,7 @@ def add_label(axes: Axes, right: str = "", kind: str = "Simulation") -> None:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Save a figure as PNG and PDF beside each other and close it.
+    """Save a figure as PNG and PDF beside each other and close it, also if that fails.
 
     Parameters
     ----------
@@ -55,9 +55,11 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """
     import matplotlib.pyplot as plt
 
-    for suffix in (".png", ".pdf"):
-        with write_atomic(Path(path).with_suffix(suffix)) as temporary:
-            # no creation date: the same figure is the same file
-            metadata = {"CreationDate": None} if suffix == ".pdf" else None
-            figure.savefig(temporary, metadata=metadata)
-    plt.close(figure)
+    try:
+        for suffix in (".png", ".pdf"):
+            with write_atomic(Path(path).with_suffix(suffix)) as temporary:
+                # no creation date: the same figure is the same file
+                metadata = {"CreationDate": None} if suffix == ".pdf" else None
+                figure.savefig(temporary, metadata=metadata)
+    finally:
+        plt.close(figure)
