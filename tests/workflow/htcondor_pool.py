@@ -17,15 +17,15 @@ import sys
 import threading
 import time
 import traceback
-import warnings
 from pathlib import Path
 from typing import Any
 
-warnings.simplefilter("ignore")  # the bindings miss a configuration of HTCondor
+# no pool, no configuration; without this the bindings warn of it
+os.environ.setdefault("CONDOR_CONFIG", os.devnull)
 
-import htcondor  # noqa: E402
-import snakemake_executor_plugin_htcondor as plugin  # noqa: E402
-from snakemake.cli import main  # noqa: E402
+import htcondor
+import snakemake_executor_plugin_htcondor as plugin
+from snakemake.cli import main
 
 FOLDER = Path(sys.argv[1])
 LOCK = threading.Lock()

@@ -78,6 +78,29 @@ class DataFrame:
         return np.concatenate(parts, axis=1)[:, self.order]
 
 
+def open_hdf5(path: Path) -> Any:
+    """Open an HDF5 file to read, also one that is compressed with Blosc, and return the `h5py.File`.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged or not HDF5.
+    """
+    import h5py  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    # registers Blosc, by which PyTables compresses: the events of the LHC Olympics need it
+    import hdf5plugin  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
+
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", "check the path in the configuration")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise UserError(
+            f"cannot open {path} as HDF5: {error}", "it is truncated or not an HDF5 file: fetch it again"
+        ) from error
+
+
 @contextmanager
 def open_data_frame(path: str | Path, key: str = "df") -> Iterator[DataFrame]:
     """Open the data frame of an HDF5 file.
@@ -101,19 +124,8 @@ def open_data_frame(path: str | Path, key: str = "df") -> Iterator[DataFrame]:
     """
     import h5py  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    # registers Blosc, by which PyTables compresses: the events of the LHC Olympics need it
-    import hdf5plugin  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
-
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no file {path}", "check the path in the configuration")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(
-            f"cannot open {path} as HDF5: {error}", "it is truncated or not an HDF5 file: fetch it again"
-        ) from error
-    with file:
+    with open_hdf5(path) as file:
         groups = [name for name, item in file.items() if isinstance(item, h5py.Group)]
         if key not in groups and len(groups) != 1:
             raise UserError(

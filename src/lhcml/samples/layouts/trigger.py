@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lhcml.common.dataframes import open_hdf5
 from lhcml.common.errors import UserError
 from lhcml.samples.arrays import Floats
 from lhcml.samples.detector import ELECTRON_MASS, MUON_MASS
@@ -75,16 +76,7 @@ def open_table(path: Path, label: str, content: Mapping[str, Any]) -> Iterator[E
     """Open a file of trigger objects; there are no labels, and all objects are written."""
     import h5py  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    # registers Blosc, should a file be compressed by it
-    import hdf5plugin  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(
-            f"cannot open {path} as HDF5: {error}", "it is missing, truncated or not an HDF5 file: fetch it again"
-        ) from error
-    with file:
+    with open_hdf5(path) as file:
         dataset = file.get(NAME)
         if not isinstance(dataset, h5py.Dataset) or dataset.shape[1:] != SHAPE:
             raise UserError(
