@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,22 +47,6 @@ def elsewhere(checkout: Checkout, folder: Path) -> list[str]:
     return ["--cores", "1", "--directory", str(folder), "--snakefile", str(root / "Snakefile"),
             "--workflow-profile", str(root / "profiles/default"), "--configfile", str(root / "skim.yaml"),
             "--", *SKIM]  # fmt: skip
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder that is a file system of its own, of 2 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no permission to mount a small file system: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def same_skim(checkout: Checkout, folder: Path) -> None:
