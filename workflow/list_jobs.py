@@ -53,6 +53,12 @@ PASSES: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# Jets that a training takes at most, by its rule: as in MADE
+LIMITS = {"train_autoencoder": "config.train_jets"}
+# Generated events for each jet that such a training could take: two fifths are selected, half of these belong to the
+# other class, and the default split trains on two fifths
+EVENTS_PER_JET = 12
+
 
 def key_of(block: Any, path: str) -> Any:
     """Return the value at a dotted path in nested mappings, None if there is none."""
@@ -82,8 +88,28 @@ def made_by(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]) 
     return float(key_of(settings, path) or 0) / batches
 
 
-def cost_job(job: Any) -> Job:
-    """Return what the cost of a job of Snakemake depends on."""
+def events_behind(job: Any, graph: Mapping[Any, Any]) -> float:
+    """Return the events that were generated or imported for the inputs of a job; 0 if they are files of the user."""
+    behind, pending = set(), [job]
+    while pending:
+        new = set(graph[pending.pop()]) - behind
+        behind |= new
+        pending.extend(new)
+    sources = [source for source in behind if source.rule.name in ("generate_events", "import_events")]
+    return sum(made_by(source.rule.name, dict(source.params.items()), source.wildcards_dict) or 0 for source in sources)
+
+
+def used_share(job: Any, params: Mapping[str, Any], graph: Mapping[Any, Any]) -> float:
+    """Return the share of its inputs that a training with a maximum number of jets works on; 1 for other jobs."""
+    if job.rule.name not in LIMITS:
+        return 1.0
+    name, _, path = LIMITS[job.rule.name].partition(".")
+    jets = events_behind(job, graph) / EVENTS_PER_JET
+    return min(1.0, key_of(json.loads(params[name]), path) / jets) if jets else 1.0
+
+
+def cost_job(job: Any, graph: Mapping[Any, Any]) -> Job:
+    """Return what the cost of a job of Snakemake depends on; the graph tells the jobs that each job waits for."""
     rule = job.rule.name
     wildcards = dict(job.wildcards_dict)
     params = dict(job.params.items()) if rule in MADE or rule in PASSES else {}
@@ -98,7 +124,7 @@ def cost_job(job: Any) -> Job:
         inputs=tuple(str(path) for path in job.input if Path(path).suffix not in CODE),
         outputs=tuple(str(path) for path in job.output),
         events=made_by(rule, params, wildcards),
-        passes=passes_of(rule, params, wildcards),
+        passes=passes_of(rule, params, wildcards) * used_share(job, params, graph),
         benchmark=benchmark,
         log=str(job.log[0]) if job.log else "",
     )
@@ -129,7 +155,7 @@ def list_jobs(configfiles: Sequence[Path], folder: Path = Path()) -> list[Job]:
         Folder of a run that may have chosen its taggers.
     """
     overrides: dict[str, Any] = {}
-    for _ in range(2):
+    while True:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
             workflow_api = api.workflow(
                 resource_settings=ResourceSettings(cores=1),
@@ -145,5 +171,5 @@ def list_jobs(configfiles: Sequence[Path], folder: Path = Path()) -> list[Job]:
                 continue
             workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
             workflow._build_dag()
-            return [cost_job(job) for job in workflow.dag.jobs if job.benchmark]
-    raise AssertionError("a measurement still asks for the best tagger")
+            graph = workflow.dag.dependencies
+            return [cost_job(job, graph) for job in workflow.dag.jobs if job.benchmark]

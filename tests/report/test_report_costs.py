@@ -120,6 +120,23 @@ def test_an_unknown_variant_costs_what_its_rule_does_and_an_unknown_rule_nothing
     assert none is None
 
 
+def test_a_variant_whose_jobs_did_little_is_bounded_by_what_they_took() -> None:
+    # 20 kB an event; of another kind 1000 events are no more than the empty file: from 0 to 60 bytes an event
+    large = [(replace(MAKE, variant="top"), size, Cost(2.0, 200, 0.05 + 0.02 * size, 0)) for size in (1000.0, 100.0)]
+    little = (replace(MAKE, variant="lepton"), 1000.0, Cost(2.0, 200, 0.06, 0))
+    model = fit_costs([*large, little])
+    assert model["make"]["base"]["table_mb"] == pytest.approx(0.05)
+    assert model["make"]["variants"]["top"]["table_mb"] == pytest.approx(0.02)
+    assert model["make"]["variants"]["lepton"]["table_mb"] == pytest.approx(60e-6)
+    # a training on little, however often: that of its rule
+    trained = [(replace(TRAIN, variant="jets"), size, Cost(5 + 0.1 * size * 5, 400, 0, 1)) for size in (100.0, 10.0)]
+    tiny = (replace(TRAIN, variant="vae", passes=100.0), 0.02, Cost(5 + 6, 400, 0, 1))
+    variants = fit_costs([*trained, tiny])["train"]["variants"]
+    assert variants["jets"]["cpu_seconds"] == pytest.approx(0.1)
+    # mean by size: 0.1 of 550 MB and 3 of 2 MB
+    assert variants["vae"]["cpu_seconds"] == pytest.approx((0.1 * 550 + 3 * 2) / 552, rel=1e-6)
+
+
 def test_files_of_the_user_have_their_size() -> None:
     model = fit_costs(measured(1000, 5))
     ((_, size, _),) = predict_costs([replace(READ, inputs=("mine.root", "no.json"))], model, {"mine.root": 800.0})

@@ -55,6 +55,22 @@ def test_the_jobs_are_those_of_a_dry_run_and_costs_follow_the_events(checkout: C
     assert f"{walls['2']:.2f} hours on 2 cores" in text
 
 
+def test_a_training_with_a_maximum_of_jets_costs_no_more(checkout: Checkout) -> None:
+    def hours(most: int) -> float:
+        overlay = with_events(2000)
+        models = {"ae_images": {"family": "autoencoder", "label": "AE", "inputs": {"images": {}}}}
+        block = {"train_jets": most, "validation_jets": 10, "test_jets": 10, "models": models | {"nae_images": None}}
+        found, _ = plan(checkout, overlay | {"anomaly": overlay["anomaly"] | {"autoencoders": block}})
+        return next(row["cpu_hours"] for row in found["rules"] if row["rule"] == "train_autoencoder")
+
+    # 4,000 events are 333 jets to train on: then all of them are used
+    few, more, all_jets, no_limit = (hours(most) for most in (100, 200, 333, 10**6))
+    assert few < more < all_jets
+    # in proportion to the jets above what no jets cost
+    assert (all_jets - few) / (more - few) == pytest.approx(2.33, rel=1e-6)
+    assert no_limit == pytest.approx(all_jets, rel=0.01)
+
+
 def test_benchmarks_of_ones_own_replace_the_shipped_ones(checkout: Checkout) -> None:
     overlay = with_events(1000)
     made = checkout.folder / "results/samples/toptag/top/0.root"

@@ -189,6 +189,27 @@ def fit_slope(points: Sequence[tuple[float, float]], base: float) -> float:
     return 0.0
 
 
+def variant_slope(points: Sequence[tuple[float, float]], base: float, mean: float, largest: float) -> float:
+    """Return the slope of the jobs of one variant.
+
+    Jobs that do little but start, or read less than `SMALL`, tell nothing of a slope: they have that of their rule, but
+    no more than explains the whole of what they took.
+
+    Parameters
+    ----------
+    points : sequence of (size, cost)
+        Its measured jobs; sizes times the passes where the cost grows with them.
+    base, mean : float
+        Base and mean slope of the rule.
+    largest : float
+        Size of the largest job, without passes.
+    """
+    total, read = sum(cost for _, cost in points), sum(size for size, _ in points)
+    if read and total >= 2 * base * len(points) and largest >= SMALL:
+        return fit_slope(points, base)
+    return min(mean, total / read) if read else mean
+
+
 def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
     """Return the cost model of all rules.
 
@@ -235,10 +256,8 @@ def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
             limit = LARGEST_MEMORY if name == "memory_mb" else math.inf
             slopes[""][name] = min(max(mean, 0.0), limit)
             for variant, members in points.items():
-                # jobs that do little but start tell nothing of a slope
-                idle = sum(value for _, value in members) < 2 * base[name] * len(members)
-                unknown = idle or max(size for size, _ in members) < SMALL
-                slopes[variant][name] = slopes[""][name] if unknown else min(max(found[variant], 0.0), limit)
+                largest = max(size for _, size, _ in groups[variant])
+                slopes[variant][name] = min(max(variant_slope(members, base[name], mean, largest), 0.0), limit)
         for variant, group in (groups | {"": entries}).items():
             slopes[variant]["other_mb"] = sum(cost.other_mb for _, _, cost in group) / len(group)
         model[rule] = {

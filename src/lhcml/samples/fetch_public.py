@@ -71,17 +71,18 @@ def read_record(record: int, address: str, wait: float) -> dict[str, dict[str, A
     urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError
         If the server does not answer, or refuses.
     """
-    for failures in range(1, ATTEMPTS + 1):
+    failures = 0
+    while True:
         try:
             with open_address(f"{address}/api/records/{record}") as answer:
                 files = json.loads(answer.read())["files"]
             return {file["key"]: {"size": file["size"], "checksum": file["checksum"]} for file in files}
         except TROUBLE as error:
+            failures += 1
             final = isinstance(error, urllib.error.HTTPError) and error.code not in LATER
             if final or failures == ATTEMPTS:
                 raise
             time.sleep(pause(error, failures, wait))
-    raise AssertionError("not reached")
 
 
 def describe_file(
