@@ -150,6 +150,35 @@ def options_of_cutflow(command: Command, folder: Path, scratch: Path, scale: int
     return {"--skims": [str(scratch / "skims")], "--chunks": [json.dumps(numbers)]}
 
 
+def repeated_tables(*options: str) -> Callable[[Command, Path, Path, int], dict[str, Sequence[str]]]:
+    """Return the choice that repeats the rows of the Parquet files of some options, each given as name=path."""
+
+    def choose(command: Command, folder: Path, scratch: Path, scale: int) -> dict[str, Sequence[str]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        changed: dict[str, Sequence[str]] = {}
+        for option in options:
+            pairs = [value.partition("=")[::2] for value in values_of(command, option)]
+            for name, path in pairs:
+                rows = pq.read_table(folder / path)
+                pq.write_table(pa.concat_tables([rows] * scale), scratch / f"{name}.parquet", compression="zstd")
+            changed[option] = [f"{name}={scratch / name}.parquet" for name, _ in pairs]
+        return changed
+
+    return choose
+
+
+def options_of_stimuli(command: Command, folder: Path, scratch: Path, scale: int) -> dict[str, Sequence[str]]:
+    """Repeat the test events among the words that gates are checked on."""
+    from lhcml.firmware.stimuli import read_stimuli, write_stimuli
+
+    given, target = read_stimuli(folder / values_of(command, "--stimuli")[0]), scratch / "stimuli.npz"
+    rows = [*range(given.events)] * scale + [*range(given.events, len(given.inputs))]
+    write_stimuli(target, given.inputs[rows], given.outputs[rows], scale * given.events)
+    return {"--stimuli": [str(target)]}
+
+
 # Rule -> log of the job, how its events become more, and the option with its first output
 CASES: dict[str, tuple[str, Callable[..., dict[str, Sequence[str]]], tuple[str, ...]]] = {
     "generate_events": ("samples/generate_events/toptag_top_0", options_of_generation, ("--output",)),
@@ -171,6 +200,18 @@ CASES: dict[str, tuple[str, Callable[..., dict[str, Sequence[str]]], tuple[str, 
     "collect_events": (
         "unfolding/collect_events", options_of_levels, ("--simulation", "--data", "--normalisation"),
     ),
+    "train_float": (
+        "firmware/train_float/jets", repeated_tables("--signals", "--background"), ("--model", "--description"),
+    ),
+    "quantise_network": (
+        "firmware/quantise_network/jets_ebops3000", repeated_tables("--signals", "--background"),
+        ("--model", "--encoding", "--quantised", "--stimuli", "--scores"),
+    ),
+    "convert_network": (
+        "firmware/convert_network/jets_ebops3000_vitis_reuse1", options_of_stimuli, ("--project", "--output"),
+    ),
+    "write_rtl": ("firmware/write_rtl/jets_ebops3000", options_of_stimuli, ("--project", "--output")),
+    "simulate_rtl": ("firmware/simulate_rtl/jets_ebops3000", options_of_stimuli, ("--output",)),
 }  # fmt: skip
 
 
@@ -182,21 +223,20 @@ def events_behind(rule: str, folder: Path, command: Command) -> int:
     channels = {name: block["datasets"] for name, block in config["channels"].items()}
     chunk = min(config["samples"]["events_per_chunk"], channels["toptag"]["top"]["events"])
     toptag, zjets = channels["toptag"], channels["zjets"]
+    tagged = toptag["top"]["events"] + toptag["qcd"]["events"]
     return {
         "generate_events": chunk // 7,
         "skim_events": chunk,
         "build_features": chunk,
         "build_levels": zjets["nominal"]["events"],
         "merge_cutflow": sum(block["events"] for block in toptag.values()),
-        "train_bdt": toptag["top"]["events"] + toptag["qcd"]["events"],
-        "train_network": toptag["top"]["events"] + toptag["qcd"]["events"],
         "score_bdt": toptag["top"]["events"],
         "score_network": toptag["top"]["events"],
         "collect_dijets": channels["dijet"]["qcd"]["events"],
         "build_matrices": channels["trigger"]["w"]["events"],
         "collect_objects": channels["trigger"]["w"]["events"],
         "collect_events": zjets["nominal"]["events"] + zjets["tune25"]["events"],
-    }[rule]
+    }.get(rule, tagged)  # all others are behind the training jets
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -268,7 +308,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         points = of_rule(rows, rule)
         events = [point["events"] for point in points]
         for axis, key in zip(axes, ("cpu_seconds", "memory_mb"), strict=True):
-            marker = "osv^D<>ph*XPd"[number]
+            marker = "osv^D<>ph*XPd"[number % 13]
             axis.plot(events, [p[key] for p in points], marker=marker, label=rule, color=plt.get_cmap("tab20")(number))
     for axis, title in zip(axes, ("Processor time [s]", "Largest memory [MB]"), strict=True):
         axis.set(xscale="log", yscale="log", xlabel="Generated events behind the job", ylabel=title)

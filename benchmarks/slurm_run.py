@@ -47,6 +47,8 @@ def main() -> None:
     if snakemake is None:
         parser.error("no snakemake on PATH: source .venv/bin/activate")
     run = copy_checkout(args.folder / "run")
+    # the partitions of the example are those of the cluster: later attempts may ask for more time than `short` allows
+    options = ["--slurm-partition-config", "profiles/slurm/partitions.example.yaml", *options]
     if args.accounting:
         options = ["--slurm-status-command", "sacct", *options]
     with slurm_cluster(args.folder, args.nodes, args.cpus, memory=12000, accounting=args.accounting) as cluster:

@@ -20,6 +20,14 @@ def test_every_request_grows_with_the_attempt() -> None:
         assert "runtime=runtime(" in body, name
 
 
+def test_first_attempts_fit_a_queue_of_four_hours() -> None:
+    """A common limit of default partitions; what asks for more waits there for ever. The input adds to these minutes."""
+    asked = {name: int(re.findall(r"runtime=runtime\((\d+)", body)[0]) for name, body in rule_bodies().items()}
+    # fetches files of many GB, where Snakemake runs
+    assert asked.pop("fetch_public") == 1440
+    assert max(asked.values()) <= 180
+
+
 def requests(output: str, rule: str) -> dict[str, int]:
     """Return the resources of the job of a rule that a dry run printed."""
     line = output.split(f"rule {rule}:")[1].split("resources:")[1].splitlines()[0]

@@ -97,7 +97,7 @@ rule search_pairs:
     threads: 1
     resources:
         mem_mb=memory(1500, mb_per_mb=3),
-        runtime=runtime(240, seconds_per_mb=3),
+        runtime=runtime(180, seconds_per_mb=3),
     params:
         config=pair_search_settings,
         seed=job_seed("search_pairs", "region"),

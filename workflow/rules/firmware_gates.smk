@@ -214,7 +214,7 @@ rule place_rtl:
     threads: 1
     resources:
         mem_mb=memory(3000),
-        runtime=runtime(240),
+        runtime=runtime(180),
     params:
         seed=job_seed("place_rtl", "model", "point"),
     shell:

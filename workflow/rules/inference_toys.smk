@@ -29,7 +29,7 @@ rule throw_toys:
     threads: 1
     resources:
         mem_mb=memory(1500, mb_per_mb=20),
-        runtime=runtime(240, seconds_per_mb=120),
+        runtime=runtime(180, seconds_per_mb=120),
     params:
         config=toy_block,
         seed=job_seed("throw_toys", "measurement", "ensemble"),

@@ -64,7 +64,7 @@ rule check_closure:
     threads: 1
     resources:
         mem_mb=memory(1500, mb_per_mb=10),
-        runtime=runtime(240, seconds_per_mb=60),
+        runtime=runtime(180, seconds_per_mb=60),
     params:
         config=closure_settings,
         seed=job_seed("check_closure", "method"),
