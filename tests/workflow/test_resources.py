@@ -21,7 +21,7 @@ def test_every_request_grows_with_the_attempt() -> None:
 
 
 def test_first_attempts_fit_a_queue_of_four_hours() -> None:
-    """A common limit of default partitions; what asks for more waits there for ever. The input adds to these minutes."""
+    """A common limit of default partitions: what asks for more waits there for ever. The input adds to the minutes."""
     asked = {name: int(re.findall(r"runtime=runtime\((\d+)", body)[0]) for name, body in rule_bodies().items()}
     # fetches files of many GB, where Snakemake runs
     assert asked.pop("fetch_public") == 1440
