@@ -111,6 +111,10 @@ def export(model: Any, example: NDArray[np.float32], one_row: bool, path: Path) 
         verbose=False,
     )
     assert program is not None
+    # torch notes the lines of code at each node, with the folders of the machine: another file for each folder
+    for part in (program.model.graph, *program.model.functions.values()):
+        for node in part.all_nodes():
+            node.metadata_props.clear()
     program.save(path)
 
 
