@@ -215,7 +215,7 @@ CASES: dict[str, tuple[str, Callable[..., dict[str, Sequence[str]]], tuple[str, 
 }  # fmt: skip
 
 
-def events_behind(rule: str, folder: Path, command: Command) -> int:
+def events_behind(rule: str, folder: Path) -> int:
     """Return how many generated events the job of a rule is behind at scale 1."""
     import yaml
 
@@ -257,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 scratch = Path(name)
                 changed = options(command, args.folder.resolve(), scratch, scale)
                 changed |= {option: [str(scratch / Path(values_of(command, option)[0]).name)] for option in outputs}
-                events = events_behind(rule, args.folder, command) * scale
+                events = events_behind(rule, args.folder) * scale
                 row = {"rule": rule, "events": events} | measure(with_options(command, changed), args.folder)
             rows = [old for old in rows if (old["rule"], old["events"]) != (rule, events)] + [row]
             print(json.dumps(row), flush=True)
