@@ -1,10 +1,12 @@
 """Compare what `make plan` predicts from one run with what another run took.
 
-  .venv/bin/python benchmarks/predicted_costs.py --known ../small small.yaml --predicted . [--worst 10]
+  .venv/bin/python benchmarks/predicted_costs.py --costs workflow/costs.json --known ../quick config/quick.yaml \
+      --predicted ../large config/quick.yaml large.yaml [--worst 10]
 
-A run is its folder and its overlays; that of a small run may divide all `events:` of the default by ten. The costs
-measured in the known run, or in several (`--known` again), predict the jobs of the other. Printed are processor time
-and output of each stage, of the jobs whose rules were measured in both, and the rules whose total is off most.
+A run is its folder and its overlays; that of a large run may multiply all `events:` of the quick one by ten. The costs
+measured in the known run, or in several (`--known` again), predict the jobs of the other; with `--costs` they correct
+a cost model of other runs, as `make plan` does. Printed are processor time and output of each stage, of the jobs whose
+rules are known, and the rules whose total is off most.
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ from list_jobs import list_jobs  # noqa: E402
 from measure_costs import measure_costs  # noqa: E402
 
 from lhcml.common.configuration import STAGES  # noqa: E402
-from lhcml.report.costs import Cost, Job, file_sizes, fit_costs, predict_costs  # noqa: E402
+from lhcml.common.files import read_json  # noqa: E402
+from lhcml.report.cost_model import fit_costs  # noqa: E402
+from lhcml.report.costs import Cost, Job, file_sizes, predict_costs  # noqa: E402
 
 Pair = tuple[Job, Cost, Cost]
 Run = tuple[Path, list[Path]]
 
 
-def compare(known: list[Run], other: Run) -> tuple[list[Pair], int]:
+def compare(costs: Path | None, known: list[Run], other: Run) -> tuple[list[Pair], int]:
     """Return the jobs of the other run with predicted and measured cost, and how many jobs it has in all."""
     entries = [entry for folder, overlays in known for entry in measure_costs(list_jobs(overlays, folder), folder)]
-    model = fit_costs(entries)
+    model = fit_costs(entries, read_json(costs)["rules"] if costs else None)
     jobs = list_jobs(other[1], other[0])
     measured = {job.benchmark: cost for job, _, cost in measure_costs(jobs, other[0])}
     given = {path for job in jobs for path in job.inputs} - {path for job in jobs for path in job.outputs}
@@ -66,12 +70,14 @@ def row(name: str, pairs: list[Pair]) -> str:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--known", nargs="+", action="append", type=Path, required=True, help="folder, overlays")
+    parser.add_argument("--costs", type=Path, help="cost model of other runs")
+    parser.add_argument("--known", nargs="+", action="append", type=Path, default=[], help="folder, overlays")
     parser.add_argument("--predicted", nargs="+", type=Path, required=True, help="folder, overlays")
     parser.add_argument("--worst", type=int, default=10, help="how many rules are listed")
     args = parser.parse_args()
-    pairs, number = compare([(run[0], run[1:]) for run in args.known], (args.predicted[0], args.predicted[1:]))
-    print(f"{len(pairs)} of {number} jobs measured in both\n")
+    known = [(run[0], run[1:]) for run in args.known]
+    pairs, number = compare(args.costs, known, (args.predicted[0], args.predicted[1:]))
+    print(f"{len(pairs)} of {number} jobs of known rules\n")
     print("| stage | jobs | CPU s predicted | measured | ratio | MB predicted | measured | ratio |")
     print("|---|---|---|---|---|---|---|---|")
     for stage in STAGES:

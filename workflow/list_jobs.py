@@ -34,15 +34,17 @@ MADE = {
     "plot_events": "displays",
     "plot_jets": "displays",
 }
-# How often a job goes through what it reads: numbers in its parameter `config`, which are multiplied
+# How often a job goes through what it reads: numbers in its parameter `config`, which are multiplied; of several with
+# `|` between them the first that it has
 PASSES: dict[str, tuple[str, ...]] = {
     "train_bdt": ("boosting.rounds",),
     "train_network": ("training.epochs",),
-    "train_autoencoder": ("training.epochs",),
-    "train_event_autoencoder": ("training.epochs",),
+    "train_autoencoder": ("autoencoder.training.epochs",),
+    "train_event_autoencoder": ("training.epochs", "train_share"),
     "train_float": ("training.epochs",),
     "quantise_network": ("quantisation.epochs",),
-    "score_events": ("classifier.trees.members",),
+    # the dearest part of a method
+    "score_events": ("flow.epochs|classifier.trees.members|autoencoder.epochs",),
     "unfold_events": (
         "method.iterations",
         "method.members",
@@ -53,9 +55,7 @@ PASSES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Jets that a training takes at most, by its rule: as in MADE
-LIMITS = {"train_autoencoder": "config.train_jets"}
-# Generated events for each jet that such a training could take: two fifths are selected, half of these belong to the
+# Generated events for each jet that an autoencoder could train on: two fifths are selected, half of these belong to the
 # other class, and the default split trains on two fifths
 EVENTS_PER_JET = 12
 
@@ -73,7 +73,8 @@ def passes_of(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]
         return 1.0
     settings = json.loads(params["config"])
     kind = wildcards.get("group", "").removeprefix("bootstrap_")
-    return math.prod(key_of(settings, path.format(kind=kind)) or 1 for path in PASSES[rule])
+    factors = ([key_of(settings, path.format(kind=kind)) for path in paths.split("|")] for paths in PASSES[rule])
+    return math.prod(next((value for value in values if value), 1) for values in factors)
 
 
 def made_by(rule: str, params: Mapping[str, Any], wildcards: Mapping[str, str]) -> float | None:
@@ -99,13 +100,25 @@ def events_behind(job: Any, graph: Mapping[Any, Any]) -> float:
     return sum(made_by(source.rule.name, dict(source.params.items()), source.wildcards_dict) or 0 for source in sources)
 
 
-def used_share(job: Any, params: Mapping[str, Any], graph: Mapping[Any, Any]) -> float:
-    """Return the share of its inputs that a training with a maximum number of jets works on; 1 for other jobs."""
-    if job.rule.name not in LIMITS:
-        return 1.0
-    name, _, path = LIMITS[job.rule.name].partition(".")
-    jets = events_behind(job, graph) / EVENTS_PER_JET
-    return min(1.0, key_of(json.loads(params[name]), path) / jets) if jets else 1.0
+def autoencoder_passes(epochs: float, settings: Mapping[str, Any], jets: float) -> float:
+    """Return how often the training of an autoencoder goes through all jets that it could train on.
+
+    It takes `train_jets` of them at most, and a normalized one makes a number of updates whatever there is.
+
+    Parameters
+    ----------
+    epochs : float
+        Epochs of the training; of a normalized autoencoder the lesser part of its time.
+    settings : mapping
+        Its parameter `config`.
+    jets : float
+        Jets that it could train on; 0 if they are not known.
+    """
+    if not jets:
+        return epochs
+    if normalization := settings["autoencoder"].get("normalization"):
+        return normalization["updates"] * normalization["batch_size"] / jets
+    return epochs * min(1.0, settings["train_jets"] / jets)
 
 
 def cost_job(job: Any, graph: Mapping[Any, Any]) -> Job:
@@ -113,6 +126,9 @@ def cost_job(job: Any, graph: Mapping[Any, Any]) -> Job:
     rule = job.rule.name
     wildcards = dict(job.wildcards_dict)
     params = dict(job.params.items()) if rule in MADE or rule in PASSES else {}
+    passes = passes_of(rule, params, wildcards)
+    if rule == "train_autoencoder":
+        passes = autoencoder_passes(passes, json.loads(params["config"]), events_behind(job, graph) / EVENTS_PER_JET)
     benchmark = str(job.benchmark or "")
     return Job(
         rule=rule,
@@ -124,7 +140,7 @@ def cost_job(job: Any, graph: Mapping[Any, Any]) -> Job:
         inputs=tuple(str(path) for path in job.input if Path(path).suffix not in CODE),
         outputs=tuple(str(path) for path in job.output),
         events=made_by(rule, params, wildcards),
-        passes=passes_of(rule, params, wildcards) * used_share(job, params, graph),
+        passes=passes,
         benchmark=benchmark,
         log=str(job.log[0]) if job.log else "",
     )

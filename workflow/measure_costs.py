@@ -21,7 +21,8 @@ from list_jobs import list_jobs
 from lhcml.common.cli import make_parser, run_main
 from lhcml.common.errors import UserError
 from lhcml.common.files import write_json
-from lhcml.report.costs import Cost, Job, file_sizes, fit_costs, job_size, logged_cost, processor_time
+from lhcml.report.cost_model import fit_costs
+from lhcml.report.costs import Cost, Job, file_sizes, job_size, logged_cost, processor_time
 from lhcml.report.tabulate_benchmarks import read_benchmark
 
 

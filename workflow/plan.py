@@ -2,8 +2,7 @@
 """Predict what a configuration costs before it runs: jobs, time, disk and memory of each stage.
 
 The jobs are those of Snakemake's dry run. What they cost follows from `workflow/costs.json`, measured in the default
-run, and from the benchmarks in `results/` where a run of yours measured a rule on a tenth of that or more. `make plan`
-calls it; docs/costs.md tells how far to trust it.
+run, and from what your last run in this folder took. `make plan` calls it; docs/costs.md tells how far to trust it.
 """
 
 from __future__ import annotations
@@ -20,30 +19,26 @@ from lhcml.common.cli import make_parser, run_main
 from lhcml.common.configuration import STAGES
 from lhcml.common.errors import UserError
 from lhcml.common.files import read_json, write_json
-from lhcml.report.costs import Cost, Job, dependencies, file_sizes, fit_costs, predict_costs
+from lhcml.report.cost_model import fit_costs
+from lhcml.report.costs import Cost, Job, dependencies, file_sizes, predict_costs
 from lhcml.report.schedule import elapsed_time
 
 SHIPPED = ROOT / "workflow/costs.json"
 # Configuration of the last run, as it is kept with its report
 LAST_RUN = Path("results/report/config.json")
-# Own measurements replace the shipped ones if their largest job has this share of the size or more.
-SHARE = 0.1
 # Seconds that Snakemake takes for a job beside the job itself.
 JOB_DELAY = 0.5
 Predicted = Sequence[tuple[Job, float, Cost | None]]
 
 
 def best_model() -> dict[str, Any]:
-    """Return the shipped costs, replaced by those of the last run in this folder where these are large enough.
+    """Return the shipped costs, corrected by those of the last run in this folder.
 
     The configuration of that run is known from its report; what was run after it may have had another.
     """
     model: dict[str, Any] = read_json(SHIPPED)["rules"] if SHIPPED.is_file() else {}
     if LAST_RUN.is_file():
-        own = fit_costs(measure_costs(list_jobs([LAST_RUN]), Path(), LAST_RUN.stat().st_mtime))
-        for rule, entry in own.items():
-            if rule not in model or entry["largest_size"] >= SHARE * model[rule]["largest_size"]:
-                model[rule] = entry
+        return fit_costs(measure_costs(list_jobs([LAST_RUN]), Path(), LAST_RUN.stat().st_mtime), model)
     return model
 
 

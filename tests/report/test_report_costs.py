@@ -10,18 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lhcml.report.costs import (
-    Cost,
-    Job,
-    file_sizes,
-    fit_base,
-    fit_costs,
-    fit_slope,
-    in_order,
-    logged_cost,
-    predict_costs,
-    processor_time,
-)
+from lhcml.report.cost_model import fit_base, fit_costs, fit_slope
+from lhcml.report.costs import Cost, Job, file_sizes, in_order, logged_cost, predict_costs, processor_time
 from lhcml.report.schedule import elapsed_time
 
 MAKE = Job("make", "samples", "top", "a.yaml", 1, (), ("top/0.root",), 100.0, 1.0, "b.tsv", "b.log")
@@ -135,6 +125,59 @@ def test_a_variant_whose_jobs_did_little_is_bounded_by_what_they_took() -> None:
     assert variants["jets"]["cpu_seconds"] == pytest.approx(0.1)
     # mean by size: 0.1 of 550 MB and 3 of 2 MB
     assert variants["vae"]["cpu_seconds"] == pytest.approx((0.1 * 550 + 3 * 2) / 552, rel=1e-6)
+
+
+def test_figures_and_samples_measured_in_one_size_are_flat() -> None:
+    def drawn(name: str, size: float, seconds: float) -> tuple[Job, float, Cost]:
+        return replace(READ, rule="plot_scores", variant=name), size, Cost(seconds, 300, 0, 0.1)
+
+    one_size = [drawn("pfn", 1.0, 3.0), drawn("pfn", 1.1, 5.0), drawn("cnn", 4.0, 4.0)]
+    entry = fit_costs(one_size)["plot_scores"]
+    assert entry["base"]["cpu_seconds"] == pytest.approx(4.0)
+    assert {slopes["cpu_seconds"] for slopes in entry["variants"].values()} == {0.0}
+    # two sizes of one kind tell: 3 s and 0.5 s a MB
+    entry = fit_costs([drawn("pfn", 2.0, 4.0), drawn("pfn", 20.0, 13.0)])["plot_scores"]
+    assert entry["base"]["cpu_seconds"] == pytest.approx(3.0)
+    assert entry["variants"]["pfn"]["cpu_seconds"] == pytest.approx(0.5)
+
+
+def test_one_small_run_is_told_apart_by_what_other_runs_found() -> None:
+    known = fit_costs([*measured(1000, 5), *measured(100, 10)])
+    # a machine of half the speed, and a training that takes four times as much for what it reads
+    small = []
+    for job, size, cost in measured(100, 5):
+        seconds = cost.cpu_seconds + (3 * 0.1 * size * job.passes if job.rule == "train" else 0.0)
+        small.append((job, size, replace(cost, cpu_seconds=2 * seconds)))
+    model = fit_costs(small, known)
+    predicted = {(job.rule, job.variant): cost for job, _, cost in predict_costs(chain(1000, 5), model, {})}
+    for job, _, cost in measured(1000, 5):
+        found = predicted[job.rule, job.variant]
+        assert found is not None
+        if job.rule != "train":
+            # one size alone would take what is start for work: 2 * (2 + 2) s become 40 s instead of 44 s for "top"
+            assert found.cpu_seconds == pytest.approx(2 * cost.cpu_seconds)
+            assert found.table_mb == pytest.approx(cost.table_mb)
+    # 0.4 MB took 2 * (5 + 0.8) s, less than twice the start, and tell nothing of the work: known are 2 * 2 s for 4 MB
+    train = predicted["train", ""]
+    assert train is not None
+    assert train.cpu_seconds == pytest.approx(2 * (5 + 2))
+    # what was not measured here is known from there, for this machine
+    other = fit_costs([entry for entry in small if entry[0].rule != "read"], known)
+    assert other["read"]["base"]["cpu_seconds"] == pytest.approx(2 * 3)
+    assert other["read"]["variants"]["top"]["cpu_seconds"] == pytest.approx(2 * 0.5)
+
+
+def test_a_kind_whose_only_job_compiled_costs_what_the_others_do() -> None:
+    def built(name: str, seconds: float, written: float) -> tuple[Job, float, Cost]:
+        return replace(READ, rule="build_features", variant=name), 10.0, Cost(seconds, 300, written, 0)
+
+    entries = [built("top", 3.0, 20.0), built("top", 3.0, 20.0), built("qcd", 1.0, 10.0), built("dijet", 30.0, 5.0)]
+    variants = fit_costs(entries)["build_features"]["variants"]
+    assert {slopes["cpu_seconds"] for slopes in variants.values()} == {0.2}
+    # what they write is their own
+    assert [variants[name]["table_mb"] for name in ("top", "qcd", "dijet")] == pytest.approx([2.0, 1.0, 0.5])
+    alone = [(replace(job, rule="train"), size, cost) for job, size, cost in entries]
+    assert fit_costs(alone)["train"]["variants"]["dijet"]["cpu_seconds"] == pytest.approx(2.9)
 
 
 def test_files_of_the_user_have_their_size() -> None:

@@ -1,40 +1,28 @@
-"""What jobs cost: measured in one run, predicted for another.
+"""What jobs cost: read from one run, predicted for another.
 
 The cost of a job is a base plus a slope times its size. The size is what the job reads: MB of tables of events (ROOT,
 Parquet, HDF5, NumPy), or the number of events or pseudo-experiments that it makes. Time also grows with the passes that
 the job is told to make over what it reads (epochs, boosting rounds). The sizes of files that do not exist yet are
-predicted in the same way, from file to file through the graph of jobs.
+predicted in the same way, from file to file through the graph of jobs. `lhcml.report.cost_model` fits bases and slopes.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 # Files that grow with the number of events; models, figures and JSON results do not.
 TABLES = (".root", ".parquet", ".h5", ".hdf5", ".npz")
-# What is fitted with a line, and whether it grows with the passes too
+# What is a base and a slope times the size, and whether it grows with the passes too
 QUANTITIES = {"cpu_seconds": True, "memory_mb": False, "table_mb": False}
 # Snakemake samples a job every half second, then every 30 seconds; what comes after the last sample it does not see.
 DENSE_SAMPLES, DENSE_STEP, STEP = 15.5, 0.5, 30.0
 # Last line of the log of each module of this package
 COST_LINE = re.compile(r" cost: ([\d.]+) s of processor time, ([\d.]+) MB$", flags=re.MULTILINE)
-# Jobs that read less (MB) tell little of a slope
-SMALL = 1.0
-# No job holds more than this multiple of what it reads: tables are compressed two to five times, and may be held as
-# often in double precision
-LARGEST_MEMORY = 20.0
-# Rules that read their tables step by step: their memory does not grow (benchmarks/scaling.py)
-STREAMING = ("skim_events", "merge_cutflow", "collect_dijets", "collect_objects", "build_matrices")
-# Sizes must differ by this factor before their spread tells base and slope apart.
-SPREAD = 1.5
 
 
 @dataclass(frozen=True)
@@ -136,140 +124,6 @@ def job_size(job: Job, table_mb: Mapping[str, float]) -> float:
     return job.events if job.events is not None else sum(table_mb.get(path, 0.0) for path in job.inputs)
 
 
-def fit_base(points: Mapping[str, Sequence[tuple[float, float]]], floor: float) -> float:
-    """Return the part of a rule's cost that does not grow with the size.
-
-    Least squares of `base + slope x size` with relative errors: one base for the rule, one slope for each variant. If
-    the sizes of a variant do not differ, one slope for all; if those do not differ either, the floor is taken.
-
-    Parameters
-    ----------
-    points : mapping of str to sequence of (size, cost)
-        Measured jobs of each variant.
-    floor : float
-        Base of a rule that tells nothing of it, e.g. what half of the jobs in its environment take: most of them do
-        little but start.
-
-    Returns
-    -------
-    float
-        Between 0 and the cheapest measured job.
-    """
-    everything = [point for group in points.values() for point in group]
-    cheapest = min(cost for _, cost in everything)
-    if max(size for size, _ in everything) == 0:
-        return sum(cost for _, cost in everything) / len(everything)
-    for one_variant, groups in ((True, list(points.values())), (False, [everything])):
-        groups = [group for group in groups if min(x for x, _ in group) * SPREAD < max(x for x, _ in group)]
-        top = bottom = 0.0
-        for group in groups:
-            weights = [1 / max(cost, 1e-6) ** 2 for _, cost in group]
-            xx = sum(w * x * x for w, (x, _) in zip(weights, group, strict=True))
-            x_mean = sum(w * x for w, (x, _) in zip(weights, group, strict=True)) / xx
-            xy_mean = sum(w * x * y for w, (x, y) in zip(weights, group, strict=True)) / xx
-            # what is left of the constant and of the costs when the slope is taken out
-            top += sum(w * (1 - x * x_mean) * (y - x * xy_mean) for w, (x, y) in zip(weights, group, strict=True))
-            bottom += sum(w * (1 - x * x_mean) ** 2 for w, (x, _) in zip(weights, group, strict=True))
-        if bottom > 0:
-            # between variants also other things differ than the size: no less than the floor
-            return min(max(top / bottom, 0.0 if one_variant else floor), cheapest)
-    return min(floor, cheapest)
-
-
-def fit_slope(points: Sequence[tuple[float, float]], base: float) -> float:
-    """Return the median slope of jobs above their base, each job counted by its size.
-
-    The median, as one job in a run compiles what the others find in a cache.
-    """
-    half = sum(size for size, _ in points) / 2
-    for slope, size in sorted(((cost - base) / size, size) for size, cost in points if size):
-        half -= size
-        if half <= 0:
-            return slope
-    return 0.0
-
-
-def variant_slope(points: Sequence[tuple[float, float]], base: float, mean: float, largest: float) -> float:
-    """Return the slope of the jobs of one variant.
-
-    Jobs that do little but start, or read less than `SMALL`, tell nothing of a slope: they have that of their rule, but
-    no more than explains the whole of what they took.
-
-    Parameters
-    ----------
-    points : sequence of (size, cost)
-        Its measured jobs; sizes times the passes where the cost grows with them.
-    base, mean : float
-        Base and mean slope of the rule.
-    largest : float
-        Size of the largest job, without passes.
-    """
-    total, read = sum(cost for _, cost in points), sum(size for size, _ in points)
-    if read and total >= 2 * base * len(points) and largest >= SMALL:
-        return fit_slope(points, base)
-    return min(mean, total / read) if read else mean
-
-
-def fit_costs(measured: Iterable[tuple[Job, float, Cost]]) -> dict[str, Any]:
-    """Return the cost model of all rules.
-
-    Parameters
-    ----------
-    measured : iterable of (Job, float, Cost)
-        Jobs with their size and what they took.
-
-    Returns
-    -------
-    dict
-        By rule: `stage`, `jobs`, `largest_size` (measured), `base` of each quantity, and `variants` with the slope of
-        each quantity and the MB of other files; variant "" stands for all.
-    """
-    rules: dict[str, list[tuple[Job, float, Cost]]] = defaultdict(list)
-    for entry in measured:
-        rules[entry[0].rule].append(entry)
-    starts: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for entries in rules.values():
-        for job, _, cost in entries:
-            for name in ("cpu_seconds", "memory_mb"):
-                starts[job.environment, name].append(getattr(cost, name))
-    floors = {key: median(values) for key, values in starts.items()}
-    model: dict[str, Any] = {}
-    for rule, entries in sorted(rules.items()):
-        groups: dict[str, list[tuple[Job, float, Cost]]] = defaultdict(list)
-        for entry in entries:
-            groups[entry[0].variant].append(entry)
-        base = {}
-        slopes: dict[str, dict[str, float]] = defaultdict(dict)
-        for name, with_passes in QUANTITIES.items():
-            points = {
-                variant: [
-                    (size * (job.passes if with_passes else 1), getattr(cost, name)) for job, size, cost in members
-                ]
-                for variant, members in groups.items()
-            }
-            base[name] = fit_base(points, floors.get((entries[0][0].environment, name), 0.0))
-            if rule in STREAMING and name == "memory_mb":
-                base[name] = max(cost.memory_mb for *_, cost in entries)
-            read = {variant: sum(size for size, _ in members) for variant, members in points.items()}
-            found = {variant: fit_slope(members, base[name]) for variant, members in points.items()}
-            mean = sum(found[variant] * read[variant] for variant in found) / (sum(read.values()) or 1.0)
-            limit = LARGEST_MEMORY if name == "memory_mb" else math.inf
-            slopes[""][name] = min(max(mean, 0.0), limit)
-            for variant, members in points.items():
-                largest = max(size for _, size, _ in groups[variant])
-                slopes[variant][name] = min(max(variant_slope(members, base[name], mean, largest), 0.0), limit)
-        for variant, group in (groups | {"": entries}).items():
-            slopes[variant]["other_mb"] = sum(cost.other_mb for _, _, cost in group) / len(group)
-        model[rule] = {
-            "stage": entries[0][0].stage,
-            "jobs": len(entries),
-            "largest_size": max(size for _, size, _ in entries),
-            "base": base,
-            "variants": dict(slopes),
-        }
-    return model
-
-
 def predict_job(job: Job, size: float, model: Mapping[str, Any]) -> Cost | None:
     """Return the cost of a job of a given size; None if its rule was not measured.
 
@@ -296,7 +150,7 @@ def predict_costs(
     jobs : sequence of Job
         All jobs of a configuration.
     model : mapping
-        As `fit_costs` returns.
+        As `lhcml.report.cost_model.fit_costs` returns.
     present : mapping of str to float
         MB of the files that no job makes.
     """
