@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare the results of two runs file by file; status 1 if they differ.
 
-  python workflow/compare_results.py results /elsewhere/results
+  .test-env/bin/python workflow/compare_results.py results /elsewhere/results
 
 Two files are the same if their bytes are. Where they are not, the kind of file decides what may differ: `RULES` states
 it, with the reason. A file that no rule names may not differ in a single byte.
@@ -193,6 +193,8 @@ def compare_file(name: str, ours: Path, theirs: Path) -> tuple[str, str | None]:
         if fnmatch.fnmatch(name, pattern):
             try:
                 return pattern, compare(ours, theirs)
+            except ImportError:  # of this Python, not of the files
+                raise
             except Exception as error:  # a file cut short raises whatever its reader raises: that is the difference
                 return pattern, f"cannot be compared: {type(error).__name__}: {error}"
     return "", f"{ours.stat().st_size} and {theirs.stat().st_size} bytes that differ"
@@ -235,7 +237,11 @@ def main() -> None:
     for folder in (args.ours, args.theirs):
         if not folder.is_dir():
             parser.error(f"no folder {folder}")
-    how, differences = compare_results(args.ours, args.theirs)
+    try:
+        how, differences = compare_results(args.ours, args.theirs)
+    except ImportError as error:
+        fix = "`make test-env`, then .test-env/bin/python workflow/compare_results.py"
+        sys.exit(f"error: no module {error.name} to read the files\n  fix: {fix}")
     print(describe(how))
     for difference in differences:
         print(f"differs: {difference.name}: {difference.what}")

@@ -131,3 +131,16 @@ def test_the_command_names_the_file_and_fails(tmp_path: Path, root: Path) -> Non
     assert "differs: meta.json: auc: 0.9 and 0.8" in other.stdout
     same = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, text=True, check=False)
     assert same.returncode == 0
+
+
+def test_a_python_that_cannot_read_root_files_is_told_and_is_no_difference(tmp_path: Path, root: Path) -> None:
+    for folder, number in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / folder).mkdir()
+        write_root(tmp_path / folder / "0.root", VALUES * number)
+    # -S: without site-packages
+    command = [sys.executable, "-S", str(root / "workflow/compare_results.py"), str(tmp_path / "a"), str(tmp_path / "b")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no module awkward" in done.stderr
+    assert ".test-env/bin/python" in done.stderr
+    assert "differs" not in done.stdout
