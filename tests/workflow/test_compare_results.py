@@ -138,7 +138,7 @@ def test_a_python_that_cannot_read_root_files_is_told_and_is_no_difference(tmp_p
         (tmp_path / folder).mkdir()
         write_root(tmp_path / folder / "0.root", VALUES * number)
     # -S: without site-packages
-    command = [sys.executable, "-S", str(root / "workflow/compare_results.py"), str(tmp_path / "a"), str(tmp_path / "b")]
+    command = [sys.executable, "-S", root / "workflow/compare_results.py", tmp_path / "a", tmp_path / "b"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no module awkward" in done.stderr
