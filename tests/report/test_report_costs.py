@@ -167,6 +167,15 @@ def test_one_small_run_is_told_apart_by_what_other_runs_found() -> None:
     assert other["read"]["variants"]["top"]["cpu_seconds"] == pytest.approx(2 * 0.5)
 
 
+def test_a_rule_that_reads_step_by_step_holds_no_less_than_was_ever_measured() -> None:
+    def skimmed(memory: float) -> tuple[Job, float, Cost]:
+        return replace(READ, rule="skim_events"), 10.0, Cost(3.0, memory, 1.0, 0.0)
+
+    known = fit_costs([skimmed(546.0)])
+    for own, base in ((247.0, 546.0), (657.0, 657.0)):
+        assert fit_costs([skimmed(own)], known)["skim_events"]["base"]["memory_mb"] == base
+
+
 def test_a_kind_whose_only_job_compiled_costs_what_the_others_do() -> None:
     def built(name: str, seconds: float, written: float) -> tuple[Job, float, Cost]:
         return replace(READ, rule="build_features", variant=name), 10.0, Cost(seconds, 300, written, 0)

@@ -173,7 +173,8 @@ def fit_rule(
             points = time_points(entries[0][0], points)
         base[name] = fit_base(points, known["base"][name] if known else floors.get(name, 0.0))
         if entries[0][0].rule in STREAMING and name == "memory_mb":
-            base[name] = max(cost.memory_mb for *_, cost in entries)
+            # of small jobs less than of larger ones, until what is held at once is full
+            base[name] = max([cost.memory_mb for *_, cost in entries] + ([known["base"][name]] if known else []))
         read = {variant: sum(size for size, _ in members) for variant, members in points.items()}
         found = {variant: fit_slope(members, base[name]) for variant, members in points.items()}
         mean = sum(found[variant] * read[variant] for variant in found) / (sum(read.values()) or 1.0)
