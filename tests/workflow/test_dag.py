@@ -50,6 +50,21 @@ def test_number_of_chunks_follows_events_and_chunk_size(checkout: Checkout) -> N
     assert planned == {"generate_events": 1, "skim_events": 1, "build_features": 1}
 
 
+def test_a_batch_is_a_part_of_the_skims(checkout: Checkout) -> None:
+    names = ("top", "qcd", "top_pseudodata", "qcd_pseudodata")
+    overlay = {
+        "samples": {"events_per_chunk": 100},
+        "channels": {"toptag": {"datasets": {name: {"events": 500} for name in names}}},
+    }
+    # as in docs/costs.md
+    greedy = ("--scheduler", "greedy", "--scheduler-greedy-omit-prioritize-by-temp-and-input")
+    batch = ("--batch", "merge_cutflow=1/2", "--", "results/skim/toptag/cutflow.json")
+    planned = checkout.planned("--configfile", checkout.overlay(overlay), *greedy, *batch)
+    # half of the inputs, of which a few are sources; what comes after the skims waits for the last batch
+    assert set(planned) == {"generate_events", "skim_events"}
+    assert 10 <= planned["skim_events"] == planned["generate_events"] < 20
+
+
 def test_no_displays(checkout: Checkout) -> None:
     planned = checkout.planned("--configfile", checkout.overlay({"report": {"displays": 0}}))
     assert "plot_events" not in planned
