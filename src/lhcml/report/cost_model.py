@@ -37,7 +37,7 @@ def has_spread(points: Sequence[tuple[float, float]]) -> bool:
     return min(size for size, _ in points) * SPREAD < max(size for size, _ in points)
 
 
-def fit_base(points: Mapping[str, Sequence[tuple[float, float]]], floor: float) -> float:
+def fit_base(points: Points, floor: float) -> float:
     """Return the part of a rule's cost that does not grow with the size.
 
     Least squares of `base + slope x size` with relative errors: one base for the rule, one slope for each variant. If
@@ -111,9 +111,7 @@ def variant_slope(points: Sequence[tuple[float, float]], base: float, expected: 
     return min(expected, total / read) if read else expected
 
 
-def time_points(
-    job: Job, points: Mapping[str, Sequence[tuple[float, float]]]
-) -> Mapping[str, Sequence[tuple[float, float]]]:
+def time_points(job: Job, points: Points) -> Points:
     """Return the jobs of the rule of one job by variant, as its processor time is fitted.
 
     Flat rules measured in one size have no size. Kinds of jobs one of which compiles share a slope, as variant "".
