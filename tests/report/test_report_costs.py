@@ -154,7 +154,6 @@ def test_one_small_run_is_told_apart_by_what_other_runs_found() -> None:
         found = predicted[job.rule, job.variant]
         assert found is not None
         if job.rule != "train":
-            # one size alone would take what is start for work: 2 * (2 + 2) s become 40 s instead of 44 s for "top"
             assert found.cpu_seconds == pytest.approx(2 * cost.cpu_seconds)
             assert found.table_mb == pytest.approx(cost.table_mb)
     # 0.4 MB took 2 * (5 + 0.8) s, less than twice the start, and tell nothing of the work: known are 2 * 2 s for 4 MB
